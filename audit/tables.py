@@ -1,0 +1,292 @@
+"""The tables of a run: their columns, and the check that runs on every write and every read.
+
+SCHEMA_VERSION history
+1  first version
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from audit.errors import RunError
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["str", "float64", "int64", "bool", "list"]
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: as stored.
+        kind: str, float64, int64, bool, or list (of str).
+        meaning: what it says, with its unit.
+        low, high: closed range of a number; None is open.
+        missing: what NaN or None means in it; empty means it must not occur.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, its key (unique, without gaps) and its columns, the key first."""
+
+    name: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names in stored order."""
+        return [column.name for column in self.columns]
+
+
+def text(name: str, meaning: str, missing: str = "") -> Column:
+    """A column of words."""
+    return Column(name, "str", meaning, missing=missing)
+
+
+def share(name: str, meaning: str, missing: str = "") -> Column:
+    """A column of numbers in [0, 1]."""
+    return Column(name, "float64", meaning, 0.0, 1.0, missing)
+
+
+def number(
+    name: str, meaning: str, missing: str = "", low: float | None = None, high: float | None = None
+) -> Column:
+    """A column of float64 numbers."""
+    return Column(name, "float64", meaning, low, high, missing)
+
+
+def count(name: str, meaning: str) -> Column:
+    """A column of whole numbers from 0."""
+    return Column(name, "int64", meaning, 0)
+
+
+_NO_MASS = "the map has no mass on counted pixels"
+_NO_FOREGROUND = "the foreground is not annotated, empty or everything"
+_NOT_MEASURED = "not measured in this run"
+
+PREDICTIONS = Table(
+    "predictions",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("path", "image file, as the dataset names it"),
+        text("label", "class name of the label"),
+        text("split", "split of the dataset; empty where it has none"),
+        text("predicted", "class name of the highest score"),
+        share("confidence", "largest probability"),
+        share("margin", "largest minus second largest probability"),
+        number("entropy", "entropy of the probabilities, nats", low=0.0),
+        Column("correct", "bool", "predicted is the label"),
+        text("digest", "SHA-256 of the image file"),
+    ),
+)
+
+ATTRIBUTIONS = Table(
+    "attributions",
+    ("sample_id", "method"),
+    (
+        text("sample_id", "the sample"),
+        text("method", "attribution method as configured"),
+        text("target", "class name that was explained"),
+        text("status", "how the map came out: a MapStatus"),
+        share("mass_inside", "share of the mass on the foreground", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("area_inside", "share of the counted pixels on the foreground", _NO_FOREGROUND),
+        number("lift", "mass_inside over area_inside", f"{_NO_MASS}, or {_NO_FOREGROUND}", 0.0),
+        share("edge_mass_inside", "mass_inside of an edge map of the image", _NOT_MEASURED),
+        share("untrained_mass_inside", "mass_inside of the model with random weights", _NOT_MEASURED),
+        share("rank_accuracy", "share of the k highest pixels on the foreground, k its size", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("pointing_hit", "1 where the map's maximum is on the foreground, else 0", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("iou", "intersection over union of the binarised map and the foreground", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("saliency_coverage", "share of the binarised map on the foreground", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("ground_truth_coverage", "share of the foreground under the binarised map", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        text("shared_interest_case", "one of the eight cases", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share("map_entropy", "entropy of the mass over its maximum, 1 = spread evenly", _NO_MASS),
+        number("approx_error", "published completeness error", "the method has no completeness", 0.0),
+        number("local_error", "sum of absolute segment errors over the total", "the method has no path", 0.0),
+        count("n_gradients", "gradients spent"),
+        text("reason", "why a score of this row is missing; empty where none is"),
+    ),
+)
+
+CONFOUNDS = Table(
+    "confounds",
+    ("sample_id", "method", "confound"),
+    (
+        text("sample_id", "the sample"),
+        text("method", "attribution method as configured"),
+        text("confound", "name of the thing"),
+        Column("present", "bool", "the thing is visible outside the foreground"),
+        share("mass_inside", "share of the mass on it", f"it is not present, or {_NO_MASS}"),
+        share("area_inside", "share of the counted pixels on it", "it is not present"),
+        number("lift", "mass_inside over area_inside", f"it is not present, or {_NO_MASS}", 0.0),
+    ),
+)
+
+VERDICTS = Table(
+    "verdicts",
+    ("label", "method"),
+    (
+        text("label", "class name"),
+        text("method", "attribution method as configured"),
+        text("status", "spurious, suspect, sound or undecided"),
+        text("confound", "the strongest confound", "none was found"),
+        count("n", "measurable samples of the class"),
+        share("mass_inside", "mean over the class", "no sample could be measured"),
+        share("mass_inside_low", "lower end of its interval", "too few samples"),
+        share("mass_inside_high", "upper end of its interval", "too few samples"),
+        number("lift", "mean lift of the confound", "no confound", 0.0),
+        number("association", "P(confound | class) - P(confound | other classes)", "no confound", -1.0, 1.0),
+        number("necessity", "paired effect of taking it away", _NOT_MEASURED),
+        number("necessity_low", "lower end of its interval", _NOT_MEASURED),
+        number("necessity_high", "upper end of its interval", _NOT_MEASURED),
+        number("sufficiency", "paired effect of pasting it into other classes", _NOT_MEASURED),
+        number("sufficiency_low", "lower end of its interval", _NOT_MEASURED),
+        number("sufficiency_high", "upper end of its interval", _NOT_MEASURED),
+        share("q_value", "adjusted over everything looked at", "nothing was tested"),
+        number("n_needed", "samples of the class that would decide", "decided, or not estimable", 0.0),
+        Column("reasons", "list", "plain sentences"),
+    ),
+)
+
+SUGGESTIONS = Table(
+    "suggestions",
+    ("label", "kind", "confound"),
+    (
+        text("label", "class to add to"),
+        text("kind", "what kind of sample to add"),
+        text("confound", "what it is about"),
+        count("n_now", "samples of the label that are of this kind now"),
+        count("n_class", "samples of the label now"),
+        count("n_to_add", "samples to add"),
+        text("text", "the sentence"),
+        Column("exemplars", "list", "sample ids"),
+    ),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("path", "image file, as the dataset names it"),
+        text("label", "class name the dataset gives it"),
+        text("reason", "kind of fault, in a few words"),
+        text("detail", "what was expected, what was found"),
+    ),
+)
+
+CERTIFICATE = Table(
+    "certificate",
+    ("method", "check"),
+    (
+        text("method", "attribution method as configured"),
+        text("check", "what was checked"),
+        number("value", "what was measured", "could not be measured"),
+        number("limit", "the line it was held against"),
+        Column("passed", "bool", "value is on the right side of the limit; False where it could not be measured"),
+        text("reason", "one sentence"),
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, VERDICTS, SUGGESTIONS, QUARANTINE, CERTIFICATE)
+}
+SAMPLE_TABLES = (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, QUARANTINE)
+"""The tables a shard writes."""
+
+_DTYPES = {"str": object, "list": object, "float64": np.float64, "int64": np.int64, "bool": np.bool_}
+
+
+def frame(table: Table, rows: Iterable[Any]) -> pd.DataFrame:
+    """Rows (mappings, or dataclasses whose fields are the columns) as a checked data frame of `table`."""
+    records = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row for row in rows]
+    columns = {column.name: _column(column, [record[column.name] for record in records]) for column in table.columns}
+    return check(pd.DataFrame(columns, columns=table.column_names), table)
+
+
+def rows(table_frame: pd.DataFrame, kind: type[Row]) -> tuple[Row, ...]:
+    """The rows of a data frame as dataclasses `kind`, whose fields are the columns; missing words become None."""
+    made = []
+    for record in table_frame.to_dict("records"):
+        values = {
+            str(name): tuple(value) if isinstance(value, list | np.ndarray) else None if value is None else value
+            for name, value in record.items()
+        }
+        made.append(kind(**values))
+    return tuple(made)
+
+
+def check(table_frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """`table_frame` itself, if it is what `table` says.
+
+    Raises:
+        RunError: a column is missing, unknown, of another type or out of range, a value is missing where it
+            must not be, or a key occurs twice; the message names the table, the column and a row.
+    """
+    if list(table_frame.columns) != table.column_names:
+        missing = [name for name in table.column_names if name not in table_frame.columns]
+        unknown = [name for name in table_frame.columns if name not in table.column_names]
+        raise RunError(
+            f"table {table.name}: expected the columns {', '.join(table.column_names)}; "
+            f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(map(str, unknown)) or 'none'}"
+        )
+    for column in table.columns:
+        _check_column(table_frame[column.name], column, table)
+    doubled = table_frame.duplicated(list(table.key))
+    if doubled.any():
+        key = table_frame.loc[doubled, list(table.key)].iloc[0].tolist()
+        raise RunError(f"table {table.name}: the key {key} occurs more than once")
+    return table_frame
+
+
+def _column(column: Column, values: list[Any]) -> Any:
+    """Values in the column's type."""
+    if column.kind == "list":
+        made = np.empty(len(values), dtype=object)
+        made[:] = [list(value) for value in values]
+        return made
+    if column.kind == "str":
+        return pd.array([None if value is None else str(value) for value in values], dtype="str")
+    return np.asarray(values, dtype=_DTYPES[column.kind])
+
+
+def _check_column(values: pd.Series, column: Column, table: Table) -> None:
+    """Type, gaps and range of one column."""
+    where = f"table {table.name}, column {column.name}"
+    if column.kind == "str":
+        is_right = pd.api.types.is_string_dtype(values.dtype) or values.empty
+    elif column.kind == "list":
+        is_right = values.dtype == object
+    else:
+        is_right = values.dtype == _DTYPES[column.kind]
+    if not is_right:
+        raise RunError(f"{where}: expected {column.kind}, found {values.dtype}")
+    if column.kind == "list":
+        return
+    gaps = values.isna()
+    if gaps.any() and not column.missing:
+        raise RunError(f"{where}: a value is missing in row {int(np.argmax(gaps.to_numpy()))}, and none may be")
+    if column.kind in ("float64", "int64"):
+        found = values[~gaps].to_numpy()
+        low = -np.inf if column.low is None else column.low
+        high = np.inf if column.high is None else column.high
+        wrong = ~((found >= low) & (found <= high)) | ~np.isfinite(found)
+        if wrong.any():
+            raise RunError(f"{where}: expected a finite number in [{low:g}, {high:g}], found {found[wrong][0]:g}")

@@ -1,0 +1,299 @@
+"""The values that pass between the packages: frozen, without behaviour beyond what follows from their fields.
+
+Shapes are written with B batch, H height, W width, C channels, K classes, N samples.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+BACKGROUND, FOREGROUND, IGNORE = 0, 1, 255
+"""Values of a foreground array; an unannotated image is all IGNORE."""
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of the stored image, x1 and y1 excluded."""
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask image of the stored image's size.
+
+    Attributes:
+        path: the file.
+        foreground: pixel values that are the object; empty means every value above 0 that is not ignored.
+        ignore: pixel values that count on neither side (an uncertain border).
+    """
+
+    path: str
+    foreground: tuple[int, ...] = ()
+    ignore: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunLengths:
+    """A COCO run-length mask: `counts` down the columns, compressed (str) or not (ints), of `size` (H, W)."""
+
+    size: tuple[int, int]
+    counts: str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Where a thing lies on the stored image: the union of the parts; without any part it is not annotated.
+
+    Attributes:
+        boxes: boxes in pixels of the stored image.
+        polygons: each (x0, y0, x1, y1, ...) in pixels of the stored image.
+        run_lengths: COCO run-length masks.
+        mask: a mask file.
+        is_known: True where an empty outline means "the thing is not there", not "nobody looked".
+    """
+
+    boxes: tuple[Box, ...] = ()
+    polygons: tuple[tuple[float, ...], ...] = ()
+    run_lengths: tuple[RunLengths, ...] = ()
+    mask: MaskFile | None = None
+    is_known: bool = False
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether anybody looked."""
+        return bool(self.boxes or self.polygons or self.run_lengths or self.mask or self.is_known)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image, by reference: no pixels.
+
+    Attributes:
+        sample_id: unique in the dataset, stable across runs.
+        image_path: the file.
+        label: class name; None in an unlabelled pool.
+        split: train, test, ...; empty where the dataset has none.
+        foreground: where the labelled object lies.
+        regions: named other things, by name: other annotated objects, parts.
+    """
+
+    sample_id: str
+    image_path: str
+    label: str | None
+    split: str = ""
+    foreground: Outline = field(default_factory=Outline)
+    regions: Mapping[str, Outline] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as arrays, all through one geometry.
+
+    Attributes:
+        sample_ids: B ids.
+        images: float32 (B, H, W, 3), RGB in [0, 1]; the Classifier applies the model's preprocessing.
+        labels: int64 (B,), index of the label in the model's classes.
+        foreground: uint8 (B, H, W) of BACKGROUND, FOREGROUND, IGNORE.
+        regions: bool (B, H, W) by name of the confound.
+    """
+
+    sample_ids: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    foreground: np.ndarray
+    regions: Mapping[str, np.ndarray]
+
+
+class MapStatus(StrEnum):
+    """How an attribution map came out."""
+
+    OK = "ok"
+    """The method has no error budget, and the map has mass."""
+    CONVERGED = "converged"
+    """The local error is within the budget."""
+    NOT_CONVERGED = "not converged"
+    """The budget was not met at the cap of gradients."""
+    BASELINE_TOO_CLOSE = "baseline too close"
+    """Image and baseline score nearly alike: the map may mean nothing."""
+    EMPTY = "empty"
+    """The map is zero everywhere, or the image is constant."""
+
+
+@dataclass(frozen=True)
+class AttributionBatch:
+    """What a method returns.
+
+    Attributes:
+        maps: float32 (B, H, W), signed, summed over colour channels.
+        status: object (B,) of MapStatus.
+        approx_error: float64 (B,), |sum of map - score difference| / |score difference|; NaN for methods
+            without completeness.
+        local_error: float64 (B,), sum over path segments of |segment's quadrature - score difference over it|,
+            over the total |score difference|; NaN for methods without a path.
+        n_gradients: int64 (B,), gradients spent on each sample.
+        resolution: (height, width) of the map before it was brought to the image's size.
+    """
+
+    maps: np.ndarray
+    status: np.ndarray
+    approx_error: np.ndarray
+    local_error: np.ndarray
+    n_gradients: np.ndarray
+    resolution: tuple[int, int]
+
+
+class Status(StrEnum):
+    """The judgement on a class; see the README's vocabulary."""
+
+    SPURIOUS = "spurious"
+    SUSPECT = "suspect"
+    SOUND = "sound"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval; NaN throughout where nothing could be measured."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassVerdict:
+    """One row of the table `verdicts`: what is concluded about one class by one method, and why.
+
+    Numbers are NaN where they were not or could not be measured; `reasons` then says so.
+
+    Attributes:
+        label: class name.
+        method: attribution method.
+        status: the judgement.
+        confound: the strongest confound, or None.
+        n: samples of the class that could be measured.
+        mass_inside, mass_inside_low, mass_inside_high: mean mass inside the foreground, with interval.
+        lift: mean density lift of the confound (mass inside over area inside, 1 = no preference).
+        association: P(confound | class) - P(confound | other classes).
+        necessity, necessity_low, necessity_high: effect of taking the confound away beyond a matched control.
+        sufficiency, sufficiency_low, sufficiency_high: effect of pasting it into other classes beyond a control.
+        q_value: Benjamini-Hochberg adjusted, over everything that was looked at.
+        n_needed: samples of the class that would decide; NaN where decided.
+        reasons: plain sentences, shown as they are.
+    """
+
+    label: str
+    method: str
+    status: Status
+    confound: str | None
+    n: int
+    mass_inside: float
+    mass_inside_low: float
+    mass_inside_high: float
+    lift: float
+    association: float
+    necessity: float
+    necessity_low: float
+    necessity_high: float
+    sufficiency: float
+    sufficiency_low: float
+    sufficiency_high: float
+    q_value: float
+    n_needed: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One row of the table `suggestions`: what to add, how many, and because of what.
+
+    Attributes:
+        label: class the samples are to be added to.
+        kind: "add without confound" or "add with confound".
+        confound: what it is about.
+        n_now: samples of the label that are of this kind now.
+        n_class: samples of the label now.
+        n_to_add: for the target association of the configuration.
+        text: the sentence, with the counts for the other targets.
+        exemplars: sample ids that show what is meant.
+    """
+
+    label: str
+    kind: str
+    confound: str
+    n_now: int
+    n_class: int
+    n_to_add: int
+    text: str
+    exemplars: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerdictLimits:
+    """The lines that verdicts draw; defaults stand in `pipelines/config.py`, with their reasons.
+
+    Attributes:
+        q: false discovery rate over everything that was looked at.
+        delta: effects within +-delta count as none, as a share of mass or of decisions.
+        minimum_effect: a mean mass share above the confound's area share that is worth naming.
+        minimum_samples: below this a class is undecided.
+        minimum_lift: density lift of a confound that the screen asks for.
+        association_targets: associations that suggestions aim at; the first one gives `n_to_add`.
+        accepted: confounds a team accepts, {class: {confound: reason}}.
+    """
+
+    q: float
+    delta: float
+    minimum_effect: float
+    minimum_samples: int
+    minimum_lift: float
+    association_targets: tuple[float, ...]
+    accepted: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One sample as a report shows it.
+
+    Attributes:
+        sample_id: the sample.
+        label, predicted: class names.
+        role: why it is shown: "worst" or "typical".
+        image: uint8 (H, W, 3), as the model sees it.
+        foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE.
+        regions: bool (H, W) by name of the confound; only those that are present.
+        maps: float32 (H, W) by method.
+    """
+
+    sample_id: str
+    label: str
+    predicted: str
+    role: str
+    image: np.ndarray
+    foreground: np.ndarray
+    regions: Mapping[str, np.ndarray]
+    maps: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class AuditRun:
+    """A finished run, whole: what a report is made of.
+
+    Attributes:
+        name: of the run folder.
+        manifest: the run's facts; see `pipelines/storage.py` for its keys.
+        classes: class names in the model's output order.
+        tables: data frames by table name, as `audit.tables` describes them.
+        verdicts: one per class and method.
+        suggestions: what to add.
+        exemplars: worst and typical samples per class.
+    """
+
+    name: str
+    manifest: Mapping[str, Any]
+    classes: tuple[str, ...]
+    tables: Mapping[str, pd.DataFrame]
+    verdicts: tuple[ClassVerdict, ...]
+    suggestions: tuple[Suggestion, ...]
+    exemplars: tuple[Exemplar, ...]
