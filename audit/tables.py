@@ -221,16 +221,26 @@ def frame(table: Table, rows: Iterable[Any]) -> pd.DataFrame:
     return check(pd.DataFrame(columns, columns=table.column_names), table)
 
 
+def joined(table: Table, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Parts of `table` one below the other; without any row, the empty table."""
+    filled = [part for part in frames if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else frame(table, [])
+
+
 def rows(table_frame: pd.DataFrame, kind: type[Row]) -> tuple[Row, ...]:
     """The rows of a data frame as dataclasses `kind`, whose fields are the columns; missing words become None."""
-    made = []
-    for record in table_frame.to_dict("records"):
-        values = {
-            str(name): tuple(value) if isinstance(value, list | np.ndarray) else None if value is None else value
-            for name, value in record.items()
-        }
-        made.append(kind(**values))
-    return tuple(made)
+    columns = {str(name): _values(table_frame[name]) for name in table_frame.columns}
+    return tuple(kind(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+
+
+def _values(column: pd.Series) -> list[Any]:
+    """A column's values as plain Python: numbers, words or None, tuples of words."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return list(column.tolist())
+    return [
+        tuple(value) if isinstance(value, list | tuple | np.ndarray) else None if pd.isna(value) else value
+        for value in column
+    ]
 
 
 def check(table_frame: pd.DataFrame, table: Table) -> pd.DataFrame:

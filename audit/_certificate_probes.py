@@ -1,0 +1,370 @@
+"""What the trust certificate does to explainers and models: randomise, watch, fill, disturb; and how maps are compared.
+
+Maps are compared on a coarse grid by rank. Single pixels of gradient maps are noise, which would let every
+comparison of two maps come out near 0, whatever the explainer; ranks do not depend on scale or sharpening.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.ndimage import uniform_filter
+
+from audit.attributions._blur import Blur
+from audit.classifier import Classifier, Head
+from audit.nulls import edge_maps
+from audit.types import BACKGROUND, FOREGROUND
+
+COMPARED_GRID = 28
+"""Cells a side on which maps are compared: 8 pixels each at 224."""
+FILLED_GRID = 14
+"""Cells a side that are filled one by one: 16 pixels each at 224; smaller ones leave dots no photograph has."""
+FILLED_SHARES = (0.1, 0.25, 0.5)
+"""Shares of the picture that are filled."""
+PLACES = (
+    (0.2, 0.45),
+    (0.45, 0.8),
+    (0.8, 0.55),
+    (0.55, 0.2),
+    (0.25, 0.7),
+    (0.7, 0.8),
+    (0.75, 0.3),
+    (0.3, 0.25),
+)
+"""Centres (y, x) of disturbances; none is near its own mirror image in both axes."""
+
+_FILL_BLUR = 20.0 / 224.0
+_BLOCKS = 3
+
+
+def pooled(maps: np.ndarray, n_cells: int) -> np.ndarray:
+    """Means over cells of a grid of at most `n_cells` a side, float64 (B, h, w), of maps (B, H, W)."""
+    values = maps.astype(np.float64)
+    for axis in (1, 2):
+        starts, counts = _cells(values.shape[axis], n_cells)
+        shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
+        values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape)
+    return np.asarray(values)
+
+
+def rank_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each pair of maps, on the coarse grid.
+
+    Args:
+        first, second: (B, H, W).
+
+    Returns:
+        float64 (B,) in [-1, 1]; NaN where either map is constant or not finite.
+
+    Source: the measure of Adebayo et al. Sanity Checks for Saliency Maps. NeurIPS 2018, arXiv:1810.03292.
+    """
+    one, other = _ranks(first), _ranks(second)
+    lengths = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    return np.asarray(
+        np.divide((one * other).sum(axis=1), lengths, out=np.full(len(one), np.nan), where=lengths > 0)
+    )
+
+
+def between_images(maps: np.ndarray) -> np.ndarray:
+    """Rank correlation of the maps of every two different images, float64 (B (B - 1) / 2,); NaN as above."""
+    first, second = np.triu_indices(len(maps), k=1)
+    return rank_correlations(maps[first], maps[second])
+
+
+def content_maps(images: np.ndarray) -> dict[str, np.ndarray]:
+    """What can be seen without any model, (B, H, W) by name: edges, brightness, darkness."""
+    brightness = images.mean(axis=-1, dtype=np.float64)
+    return {"edges": edge_maps(images), "brightness": brightness, "darkness": 1.0 - brightness}
+
+
+@dataclass(frozen=True)
+class Randomised:
+    """Classifiers with weights drawn anew, shared by all methods.
+
+    Weights are redrawn in up to three blocks of consecutive layers, which keeps the cost fixed for deep networks.
+
+    Attributes:
+        cascading: the last block, the last two, ... all of them.
+        independent: one block at a time, the last one first; the first of both is the same object.
+    """
+
+    cascading: tuple[Classifier, ...]
+    independent: tuple[Classifier, ...]
+
+
+def randomised(classifier: Classifier, seed: int) -> Randomised:
+    """Randomised copies of a classifier; both tuples are empty where it has no weights."""
+    groups = classifier.weight_groups
+    blocks = [list(block) for block in np.array_split(np.array(groups, dtype=object), _BLOCKS) if len(block)]
+    alone = [classifier.randomised(block, seed) for block in reversed(blocks)]
+    cascade = [
+        classifier.randomised([group for block in blocks[-n:] for group in block], seed)
+        for n in range(2, len(blocks) + 1)
+    ]
+    return Randomised((*alone[:1], *cascade), tuple(alone))
+
+
+@dataclass
+class Watched:
+    """A classifier that remembers how near the pictures it was asked about came to some candidates.
+
+    Everything else is the classifier's own. Distances are taken on the coarse grid, where noise that a method adds
+    to a picture averages out.
+
+    Attributes:
+        classifier: the classifier that answers.
+        candidates: float32 (V, B, H, W, 3): versions of the pictures.
+        nearest: float64 (V, B), squared distance of the nearest picture asked about; inf before the first.
+    """
+
+    classifier: Classifier
+    candidates: np.ndarray
+    nearest: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._coarse = np.stack([_coarse(version) for version in self.candidates])
+        self.nearest = np.full(self.candidates.shape[:2], np.inf)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.classifier, name)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """As of the classifier."""
+        self._see(images)
+        return self.classifier.logits(images)
+
+    def scores(self, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """As of the classifier."""
+        self._see(images)
+        return self.classifier.scores(images, targets)
+
+    def input_gradients(self, images: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As of the classifier."""
+        self._see(images)
+        return self.classifier.input_gradients(images, targets)
+
+    def directional_gradients(
+        self, images: np.ndarray, directions: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As of the classifier."""
+        self._see(images)
+        return self.classifier.directional_gradients(images, directions, targets)
+
+    def layer_gradients(
+        self, images: np.ndarray, targets: np.ndarray, layer: str | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As of the classifier."""
+        self._see(images)
+        return self.classifier.layer_gradients(images, targets, layer)
+
+    def _see(self, images: np.ndarray) -> None:
+        if not len(images):
+            return
+        asked = _coarse(images)
+        for version, candidates in enumerate(self._coarse):
+            squares = (
+                (asked**2).sum(axis=1)[:, None] - 2.0 * asked @ candidates.T + (candidates**2).sum(axis=1)
+            )
+            self.nearest[version] = np.minimum(self.nearest[version], squares.min(axis=0))
+
+
+def versions(images: np.ndarray) -> np.ndarray:
+    """The pictures as they are, with blue and red exchanged, mirrored, and upside down: float32 (4, B, H, W, 3)."""
+    return np.stack([images, images[..., ::-1], images[:, :, ::-1], images[:, ::-1]])
+
+
+def filling_orders(values: np.ndarray, seed: int) -> np.ndarray:
+    """Cells of the filling grid from the highest to the lowest, ties in random order.
+
+    Args:
+        values: (B, H, W).
+        seed: of the order of ties; one for all, so that equal maps give equal orders.
+
+    Returns:
+        int64 (B, n_cells), indices of the flattened grid.
+    """
+    cells = pooled(values, FILLED_GRID).reshape(len(values), -1)
+    ties = np.random.default_rng(seed).permutation(cells.shape[1])
+    return np.asarray(ties[np.argsort(-cells[:, ties], axis=1, kind="stable")])
+
+
+def filled_logits(classifier: Classifier, images: np.ndarray, orders: np.ndarray) -> np.ndarray:
+    """Logits while the first cells of an order are blurred, and while they alone are sharp.
+
+    Args:
+        classifier: the model.
+        images: float32 (B, H, W, 3).
+        orders: int64 (B, n_cells), see `filling_orders`.
+
+    Returns:
+        float64 (2, F, B, K): deletion, then insertion, for each of FILLED_SHARES.
+
+    Source: Petsiuk, Das, Saenko. RISE. BMVC 2018, sec. 4.3, arXiv:1806.07421, with cells for pixels and blur for
+    black in both, which leaves fewer traces that no photograph has.
+    """
+    height, width = images.shape[1:3]
+    blurred = Blur((height, width))(images, _FILL_BLUR * max(height, width))
+    n_cells = orders.shape[1]
+    places = np.empty_like(orders)
+    np.put_along_axis(places, orders, np.broadcast_to(np.arange(n_cells), orders.shape), axis=1)
+    found = []
+    for kept, filled in ((images, blurred), (blurred, images)):
+        for share in FILLED_SHARES:
+            is_first = _enlarged_cells(places < share * n_cells, (height, width))
+            found.append(classifier.logits(np.where(is_first[..., None], filled, kept)))
+    logits = np.asarray(found, dtype=np.float64)
+    return logits.reshape(2, len(FILLED_SHARES), *logits.shape[1:])
+
+
+def log_odds(logits: np.ndarray, targets: np.ndarray, head: Head) -> np.ndarray:
+    """Log odds of the target, (..., B): of its softmax probability, or the logit itself where classes are independent.
+
+    Args:
+        logits: (..., B, K).
+        targets: int64 (B,).
+        head: what the logits mean.
+    """
+    own = logits[..., np.arange(len(targets)), targets]
+    if head is not Head.SOFTMAX:
+        return np.asarray(own)
+    others = logits.copy()
+    others[..., np.arange(len(targets)), targets] = -np.inf
+    return np.asarray(own - np.logaddexp.reduce(others, axis=-1))
+
+
+def area_between(scores: np.ndarray) -> np.ndarray:
+    """Mean of insertion minus deletion, float64 (B,), of scores (2, F, B): high where the first cells matter most."""
+    return np.asarray((scores[1] - scores[0]).mean(axis=0))
+
+
+def disturbed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures with one square a quarter of the side wide shifted by half the value range, and where it is.
+
+    Every value changes by 0.5, whatever the picture shows there.
+
+    Returns:
+        Pictures float32 (B, H, W, 3) in [0, 1], and bool (B, H, W).
+    """
+    n_images, height, width = images.shape[:3]
+    squares = np.zeros((n_images, height, width), dtype=bool)
+    for index in range(n_images):
+        y, x = PLACES[index % len(PLACES)]
+        top, left = round((y - 0.125) * height), round((x - 0.125) * width)
+        squares[index, top : top + max(height // 4, 1), left : left + max(width // 4, 1)] = True
+    moved = np.where(images < 0.5, images + 0.5, images - 0.5)
+    return np.where(squares[..., None], moved, images).astype(np.float32), squares
+
+
+def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
+    """How far the changes of maps lie from the squares that caused them, averaged over images.
+
+    Each change is moved such that its square lies in the middle; the mean of all is searched for the place a square
+    has to be moved to in order to hold most of the change.
+
+    Args:
+        changes: (B, H, W), absolute change of each map.
+        squares: bool (B, H, W), one square each, of one size.
+
+    Returns:
+        Distance as a share of the longer side; NaN where no map changes.
+    """
+    n_images, height, width = changes.shape
+    totals = changes.sum(axis=(1, 2), dtype=np.float64)
+    sums, counts = np.zeros((2 * height, 2 * width)), np.zeros((2 * height, 2 * width))
+    for index in np.flatnonzero((totals > 0) & np.isfinite(totals)):
+        rows, columns = np.nonzero(squares[index])
+        top, left = (
+            height - (rows.min() + rows.max() + 1) // 2,
+            width - (columns.min() + columns.max() + 1) // 2,
+        )
+        sums[top : top + height, left : left + width] += changes[index] / totals[index]
+        counts[top : top + height, left : left + width] += 1.0
+    if not counts.any():
+        return float("nan")
+    size = (int(squares[0].any(axis=1).sum()), int(squares[0].any(axis=0).sum()))
+    held, covered = uniform_filter(sums, size, mode="constant"), uniform_filter(counts, size, mode="constant")
+    # Places that few images cover would win by one image's accident.
+    density = np.where(covered >= 0.5 * covered.max(), held / np.maximum(covered, 0.5 * covered.max()), 0.0)
+    y, x = np.unravel_index(int(np.argmax(density)), density.shape)
+    return float(np.hypot(y - height, x - width) / max(height, width))
+
+
+def boundary_percentiles(images: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """How well the outline of each foreground follows edges of its picture, compared with moved copies of it.
+
+    Args:
+        images: float32 (B, H, W, 3).
+        foreground: uint8 (B, H, W).
+
+    Returns:
+        float64 (B,), share of eight copies, moved by 1/16 of the side in each direction, whose outline has weaker
+        edges; NaN where there is no outline, or it is a box: boxes touch their object in a few points only.
+    """
+    strength = edge_maps(images)
+    found = np.full(len(images), np.nan)
+    step = max(round(max(images.shape[1:3]) / 16), 1)
+    moves = [(y, x) for y in (-step, 0, step) for x in (-step, 0, step) if (y, x) != (0, 0)]
+    for index, picture in enumerate(foreground):
+        outline = _outline(picture)
+        if not outline.any() or _is_box(picture == FOREGROUND):
+            continue
+        here = _mean_on(strength[index], outline, (0, 0))
+        there = [_mean_on(strength[index], outline, move) for move in moves]
+        found[index] = float(np.mean([here > other for other in there]))
+    return found
+
+
+def _cells(size: int, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """First pixel and number of pixels of each cell of a line."""
+    edges = np.linspace(0, size, min(n_cells, size) + 1).round().astype(np.int64)
+    return edges[:-1], np.diff(edges)
+
+
+def _ranks(maps: np.ndarray) -> np.ndarray:
+    """Centred ranks of the coarse maps, float64 (B, n_cells); NaN where a map is not finite."""
+    coarse = pooled(maps, COMPARED_GRID).reshape(len(maps), -1)
+    # Sums over cells differ in their last digits; what differs by rounding alone is a tie.
+    spread = np.abs(coarse).max(axis=1, keepdims=True)
+    unit = np.divide(coarse, spread, out=np.zeros_like(coarse), where=spread > 0)
+    ranks = stats.rankdata(np.round(unit, 6), axis=1)
+    ranks[~np.isfinite(coarse).all(axis=1)] = np.nan
+    return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
+
+
+def _coarse(images: np.ndarray) -> np.ndarray:
+    """float64 (B, n), images on the coarse grid."""
+    channels = [pooled(images[..., channel], COMPARED_GRID) for channel in range(3)]
+    return np.stack(channels, axis=-1).reshape(len(images), -1)
+
+
+def _enlarged_cells(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """bool (B, H, W) of cells (B, n_cells)."""
+    (_, tall), (_, wide) = _cells(shape[0], FILLED_GRID), _cells(shape[1], FILLED_GRID)
+    grid = cells.reshape(len(cells), len(tall), len(wide))
+    return np.asarray(np.repeat(np.repeat(grid, tall, axis=1), wide, axis=2))
+
+
+def _outline(foreground: np.ndarray) -> np.ndarray:
+    """bool (H, W): foreground pixels next to background."""
+    inside, outside = foreground == FOREGROUND, foreground == BACKGROUND
+    near = np.zeros_like(inside)
+    near[1:] |= outside[:-1]
+    near[:-1] |= outside[1:]
+    near[:, 1:] |= outside[:, :-1]
+    near[:, :-1] |= outside[:, 1:]
+    return np.asarray(inside & near)
+
+
+def _is_box(mask: np.ndarray) -> bool:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return bool(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all())
+
+
+def _mean_on(strength: np.ndarray, outline: np.ndarray, move: Sequence[int]) -> float:
+    """Mean edge strength on an outline moved by (y, x), as far as it stays on the picture."""
+    rows, columns = np.nonzero(outline)
+    rows, columns = rows + move[0], columns + move[1]
+    is_on = (rows >= 0) & (rows < strength.shape[0]) & (columns >= 0) & (columns < strength.shape[1])
+    return float(strength[rows[is_on], columns[is_on]].mean()) if is_on.any() else 0.0

@@ -1,0 +1,240 @@
+"""Verdicts -> Suggestions: how many samples, without a confound here and with it there, loosen its bond."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pandas as pd
+
+from audit.types import ClassVerdict, Status, Suggestion, VerdictLimits
+from audit.verdicts import points, presence
+
+WITHOUT, WITH = "add without confound", "add with confound"
+N_EXEMPLARS = 4
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often a confound occurs in a class and in all others."""
+
+    n_class: int
+    n_with: int
+    n_others: int
+    n_others_with: int
+
+    @property
+    def association(self) -> Fraction:
+        """P(confound | class) - P(confound | others), exact."""
+        return Fraction(self.n_with, self.n_class) - Fraction(self.n_others_with, self.n_others)
+
+    def after(self, without: int, with_: int) -> Fraction:
+        """The association after the class got samples without, and the others got samples with it."""
+        return Counts(
+            self.n_class + without, self.n_with, self.n_others + with_, self.n_others_with + with_
+        ).association
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A confound of a flagged class, with the samples on both sides of it.
+
+    Attributes:
+        without, showing: sample ids of the class without and with the confound, sorted.
+        recipients: other classes that could show the confound, the one with most samples without it first.
+        recipient_counts: samples of the first of them with the confound, and all of them.
+    """
+
+    label: str
+    confound: str
+    counts: Counts
+    without: tuple[str, ...]
+    showing: tuple[str, ...]
+    recipients: tuple[str, ...]
+    recipient_counts: tuple[int, int]
+
+
+def suggest(
+    verdicts: Sequence[ClassVerdict], tables: Mapping[str, pd.DataFrame], limits: VerdictLimits
+) -> tuple[Suggestion, ...]:
+    """What to add so that a confound no longer tells a flagged class.
+
+    Args:
+        verdicts: of every class and method; those that are suspect or spurious with a confound count.
+        tables: `predictions` and `confounds` of the run.
+        limits: its `association_targets`; the first gives `n_to_add`, the others stand in the text.
+
+    Returns:
+        For each flagged class and confound up to two suggestions, one for each side; none where the
+        association is at the target already or there is no other class. Where two classes ask the same of a
+        third one, the larger wish stands: the same photos serve both.
+    """
+    flagged = dict.fromkeys(
+        (verdict.label, verdict.confound)
+        for verdict in verdicts
+        if verdict.confound is not None and verdict.status in (Status.SUSPECT, Status.SPURIOUS)
+    )
+    wishes: dict[tuple[str, str, str], Suggestion] = {}
+    for label, confound in flagged:
+        bound = {other for other, thing in flagged if thing == confound}
+        finding = _finding(label, confound, tables, bound)
+        for wish in _wishes(finding, limits.association_targets) if finding else ():
+            key = (wish.label, wish.kind, wish.confound)
+            if key not in wishes or wish.n_to_add > wishes[key].n_to_add:
+                wishes[key] = wish
+    return tuple(wishes.values())
+
+
+def least_additions(counts: Counts, target: float) -> tuple[int, int]:
+    """The fewest samples that bring the association to at most `target`.
+
+    For x samples without the confound added to the class, the fewest y with it that must be added to the
+    others follow in closed form from (b + y) / (m + y) >= a / (n + x) - target, with a of n and b of m now;
+    every x below the best total so far is tried, so that the total is the least there is. All arithmetic is
+    exact.
+
+    Args:
+        counts: of now.
+        target: association to reach, in (0, 1).
+
+    Returns:
+        x and y; of equal totals the most even pair. (0, 0) where the target is met.
+
+    Raises:
+        ValueError: the target is not above 0 and below 1, or a group is empty.
+    """
+    if not 0 < target < 1 or counts.n_class == 0 or counts.n_others == 0:
+        raise ValueError(f"target must be in (0, 1) and no group empty, got {target:g} and {counts}")
+    limit = Fraction(str(target))
+    best, without = (0, _with_needed(counts, 0, limit)), 0
+    while without <= sum(best):
+        pair = (without, _with_needed(counts, without, limit))
+        best = min(best, pair, key=lambda found: (sum(found), abs(found[0] - found[1])))
+        without += 1
+    return best
+
+
+def _with_needed(counts: Counts, without: int, limit: Fraction) -> int:
+    """The fewest samples with the confound among the others, once the class has `without` more without it."""
+    least_share = Fraction(counts.n_with, counts.n_class + without) - limit
+    missing = least_share * counts.n_others - counts.n_others_with
+    return max(0, math.ceil(missing / (1 - least_share)))
+
+
+def _finding(
+    label: str, confound: str, tables: Mapping[str, pd.DataFrame], bound: set[str]
+) -> _Finding | None:
+    """The samples on both sides of a confound; None where there is no other class to compare with.
+
+    Classes that are bound to the same confound themselves are asked to show more of it only if there is no
+    other.
+    """
+    predictions = tables["predictions"]
+    shows = presence(tables)[confound]
+    is_class = predictions["label"] == label
+    if is_class.all() or not is_class.any():
+        return None
+    others = pd.DataFrame({"label": predictions["label"], "shows": shows})[~is_class]
+    by_label = others.groupby("label")["shows"].agg(["sum", "size"])
+    order = sorted(
+        by_label.index,
+        key=lambda name: (name in bound, by_label.loc[name, "sum"] - by_label.loc[name, "size"], name),
+    )
+    free = [name for name in order if name not in bound] or order
+    first = by_label.loc[free[0]]
+    return _Finding(
+        label=label,
+        confound=confound,
+        counts=Counts(
+            int(is_class.sum()), int(shows[is_class].sum()), len(others), int(others["shows"].sum())
+        ),
+        without=tuple(sorted(predictions.loc[is_class & ~shows, "sample_id"])),
+        showing=tuple(sorted(predictions.loc[is_class & shows, "sample_id"])),
+        recipients=tuple(free),
+        recipient_counts=(int(first["sum"]), int(first["size"])),
+    )
+
+
+def _wishes(finding: _Finding, targets: Sequence[float]) -> tuple[Suggestion, ...]:
+    """The suggestions for the first target, with the others in their text."""
+    without, with_ = least_additions(finding.counts, targets[0])
+    if without + with_ == 0:
+        return ()
+    text = _text(finding, targets)
+    both = (
+        Suggestion(
+            label=finding.label,
+            kind=WITHOUT,
+            confound=finding.confound,
+            n_now=len(finding.without),
+            n_class=finding.counts.n_class,
+            n_to_add=without,
+            text=text,
+            exemplars=finding.without[:N_EXEMPLARS],
+        ),
+        Suggestion(
+            label=finding.recipients[0],
+            kind=WITH,
+            confound=finding.confound,
+            n_now=finding.recipient_counts[0],
+            n_class=finding.recipient_counts[1],
+            n_to_add=with_,
+            text=text,
+            exemplars=finding.showing[:N_EXEMPLARS],
+        ),
+    )
+    return tuple(wish for wish in both if wish.n_to_add > 0)
+
+
+def _text(finding: _Finding, targets: Sequence[float]) -> str:
+    """The sentence for the first target and one clause for each further one that is not met by now."""
+    counts = finding.counts
+    without, with_ = least_additions(counts, targets[0])
+    parts = []
+    if without:
+        parts.append(
+            f"{without} {finding.label} photos without a visible {finding.confound} "
+            f"(now {len(finding.without)} of {counts.n_class})"
+        )
+    if with_:
+        thing = "one" if without else f"a visible {finding.confound}"
+        parts.append(f"{with_} {_recipients_text(finding)} with {thing} (now {_now_text(finding)})")
+    now, after = float(counts.association), float(counts.after(without, with_))
+    sentences = [
+        f"Add about {' and '.join(parts)}: the association of {finding.confound} with {finding.label} "
+        f"falls from {points(now)} to about {points(after)} points."
+    ]
+    further = [
+        target
+        for target in dict.fromkeys(targets[1:])
+        if target < counts.association and target != targets[0]
+    ]
+    sentences += [
+        f"For {points(target)} points: {_pair_text(least_additions(counts, target))}." for target in further
+    ]
+    return " ".join(sentences)
+
+
+def _recipients_text(finding: _Finding) -> str:
+    if len(finding.recipients) == 1:
+        return f"{finding.recipients[0]} photos"
+    shown = finding.recipients[:5]
+    names = (
+        f"{', '.join(shown[:-1])} and {shown[-1]}"
+        if len(shown) == len(finding.recipients)
+        else f"{', '.join(shown)}, …"
+    )
+    return f"photos of other classes (spread over {names})"
+
+
+def _now_text(finding: _Finding) -> str:
+    if len(finding.recipients) == 1:
+        n_with, n_samples = finding.recipient_counts
+        return f"{n_with} of {n_samples}"
+    return f"{finding.counts.n_others_with} of {finding.counts.n_others}"
+
+
+def _pair_text(pair: tuple[int, int]) -> str:
+    """Counts of the two kinds, in the order of the sentence before."""
+    words = (f"{pair[0]} without", f"{pair[1]} with")
+    return " and ".join(word for word, n in zip(words, pair, strict=True) if n)

@@ -1,0 +1,213 @@
+"""Runs every shard to its end on workers that may die, hang or be killed.
+
+joblib alone loses a whole call to one dead worker, so the loop is ours: shards are idempotent, each round submits what
+is not on the disk yet, and a broken round is planned again. A shard that was being worked on in two broken rounds is
+worked on alone and in halves, until the one image that breaks workers is found and quarantined.
+"""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from audit import tables as schema
+from audit.errors import RunError
+from audit.types import Sample
+from pipelines.engine import ShardRecord, Work, audit_shard, quarantine, score_samples
+from pipelines.engines import local
+from pipelines.readers._annotations import Fault
+from pipelines.shards import Shard
+from pipelines.storage import Run
+
+DEATHS_BEFORE_RESCUE = 2
+ROUNDS_WITHOUT_PROGRESS = 2
+HANG_FACTOR = 20
+"""A round in which nothing finishes for so many times the median shard hangs."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What workers are asked to do.
+
+    Attributes:
+        audit: scores a shard and stores its tables.
+        score: the score tables of some samples.
+    """
+
+    audit: Callable[[Work, Shard], ShardRecord] = audit_shard
+    score: Callable[[Work, Sequence[Sample]], dict[str, pd.DataFrame]] = score_samples
+
+
+class WorkersLostError(Exception):
+    """The workers of this round died or hang."""
+
+
+@dataclass
+class Crew:
+    """The workers of a run: started when needed, replaced when lost.
+
+    Attributes:
+        workers: processes; 0 works in this process.
+        timeout_seconds: least time without any result before workers count as hanging.
+    """
+
+    workers: int
+    timeout_seconds: float
+    _executor: Executor | None = None
+    _durations: list[float] = field(default_factory=list)
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dismiss()
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """A future of the function on one of the workers.
+
+        Raises:
+            WorkersLostError: they died.
+        """
+        if self._executor is None:
+            self._executor = local.start(self.workers)
+        try:
+            return self._executor.submit(function, *arguments)
+        except (BrokenExecutor, RuntimeError) as error:
+            raise WorkersLostError(str(error)) from error
+
+    def first_done(self, futures: set[Future[Any]]) -> set[Future[Any]]:
+        """The futures that are finished; at least one.
+
+        Raises:
+            WorkersLostError: nothing finished in time.
+        """
+        patience = max([self.timeout_seconds, *(HANG_FACTOR * d for d in self._median())])
+        done, _ = wait(futures, timeout=patience, return_when=FIRST_COMPLETED)
+        if not done:
+            raise WorkersLostError(f"no result for {patience:.0f} s")
+        return done
+
+    def result(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """The function's result, run alone on a worker.
+
+        Raises:
+            WorkersLostError: the worker died or hangs.
+        """
+        future = self.submit(function, *arguments)
+        self.first_done({future})
+        return outcome(future)
+
+    def took(self, seconds: float) -> None:
+        """Learns how long a shard takes, so that a slow machine is not taken for a hanging one."""
+        self._durations.append(seconds)
+
+    def dismiss(self) -> None:
+        """Ends the workers, also in the middle of a task."""
+        if self._executor is not None:
+            local.stop(self._executor)
+            self._executor = None
+
+    def _median(self) -> list[float]:
+        return [statistics.median(self._durations)] if self._durations else []
+
+
+def outcome(future: Future[Any]) -> Any:
+    """A finished future's result.
+
+    Raises:
+        WorkersLostError: its worker died.
+    """
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise WorkersLostError(str(error)) from error
+
+
+def execute(
+    work: Work,
+    shards: Sequence[Shard],
+    crew: Crew,
+    on_shard: Callable[[ShardRecord], None],
+    tasks: Tasks = Tasks(),  # noqa: B008  frozen, so one default serves every call
+) -> None:
+    """Works until every shard's folder exists; tells `on_shard` of each.
+
+    Raises:
+        RunError: two rounds came to nothing, and no shard can be blamed.
+    """
+    run = Run(work.out)
+    deaths: Counter[int] = Counter()
+    idle_rounds = 0
+    while todo := [shard for shard in shards if shard.index not in run.finished_shards()]:
+        suspects = [shard for shard in todo if deaths[shard.index] >= DEATHS_BEFORE_RESCUE]
+        if suspects:
+            on_shard(_rescue(work, suspects[0], crew, tasks))
+            continue
+        before = len(todo)
+        lost = _round(work, todo, crew, on_shard, tasks)
+        if lost is None:
+            continue
+        crew.dismiss()
+        finished = run.finished_shards()
+        begun = [shard.index for shard in todo if shard.index not in finished and run.was_begun(shard.index)]
+        deaths.update(begun)
+        idle_rounds = 0 if before > sum(shard.index not in finished for shard in todo) else idle_rounds + 1
+        if idle_rounds >= ROUNDS_WITHOUT_PROGRESS and not begun:
+            raise RunError(
+                f"{work.out}: workers were lost {idle_rounds} times before they began any work ({lost}); "
+                "is there memory enough for run.workers models at once?"
+            )
+
+
+def _round(
+    work: Work, shards: Sequence[Shard], crew: Crew, on_shard: Callable[[ShardRecord], None], tasks: Tasks
+) -> WorkersLostError | None:
+    """Submits shards and takes results; what broke the round, or None. At most a few shards are under way at once."""
+    waiting = list(reversed(shards))
+    for shard in shards:
+        Run(work.out).forget_begun(shard.index)
+    under_way: set[Future[ShardRecord]] = set()
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < max(1, 2 * crew.workers):
+                under_way.add(crew.submit(tasks.audit, work, waiting.pop()))
+            for future in crew.first_done(under_way):
+                under_way.discard(future)
+                record = outcome(future)
+                crew.took(record.seconds)
+                on_shard(record)
+    except WorkersLostError as error:
+        return error
+    return None
+
+
+def _rescue(work: Work, shard: Shard, crew: Crew, tasks: Tasks) -> ShardRecord:
+    """Works on a shard alone and in halves; the single images that break workers are quarantined."""
+    started = time.monotonic()
+    parts: list[dict[str, pd.DataFrame]] = []
+    faults = list(shard.faults)
+    stack: list[tuple[Sample, ...]] = [shard.samples]
+    while stack:
+        samples = stack.pop()
+        try:
+            parts.append(crew.result(tasks.score, work, samples))
+        except WorkersLostError as error:
+            crew.dismiss()
+            if len(samples) > 1:
+                middle = len(samples) // 2
+                stack += [samples[middle:], samples[:middle]]
+                continue
+            (sample,) = samples
+            detail = f"the worker was lost on this image alone ({error or 'it was killed'})"
+            faults.append(Fault(sample.sample_id, sample.image_path, sample.label, "worker crash", detail))
+    frames = {table.name: schema.joined(table, [part[table.name] for part in parts]) for table in schema.SAMPLE_TABLES}
+    frames["quarantine"] = schema.joined(schema.QUARANTINE, [quarantine(faults), frames["quarantine"]])
+    Run(work.out).write_shard(shard.index, frames)
+    return ShardRecord(
+        shard.index, len(frames["predictions"]), len(frames["quarantine"]), time.monotonic() - started
+    )

@@ -1,0 +1,60 @@
+"""Images and maps of the few samples a report shows; maps are not stored by the run, so they are computed again."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from audit.types import Exemplar, Sample
+from pipelines.config import ReportConfig
+from pipelines.engine import Work, attribute, load_batches, workshop
+
+WORST, TYPICAL = "worst", "typical"
+
+
+def choose(tables: Mapping[str, pd.DataFrame], method: str, config: ReportConfig) -> dict[str, str]:
+    """Roles by sample id: per class the samples of least mass inside, and those nearest to the class's median.
+
+    Where no foreground is annotated, the mass on confounds takes its place: the more, the worse.
+    """
+    scores = tables["attributions"].query("method == @method").set_index("sample_id")["mass_inside"]
+    confounds = tables["confounds"].query("method == @method").groupby("sample_id")["mass_inside"].max()
+    labels = tables["predictions"].set_index("sample_id")["label"]
+    roles: dict[str, str] = {}
+    for label in sorted(labels.unique()):
+        ids = labels.index[labels == label]
+        good = scores.reindex(ids)
+        if good.isna().all():
+            good = 1 - confounds.reindex(ids).fillna(0.0)
+        # The id breaks ties, so that the choice does not depend on the order of shards.
+        ranked = good.dropna().rename("score").rename_axis("id").reset_index().sort_values(["score", "id"])
+        worst = list(ranked["id"].head(config.worst))
+        distance = (ranked["score"] - ranked["score"].median()).abs().rename("score")
+        nearest = ranked.assign(distance=distance).sort_values(["distance", "id"])["id"]
+        typical = [sample_id for sample_id in nearest if sample_id not in worst][: config.typical]
+        roles |= dict.fromkeys(worst, WORST) | dict.fromkeys(typical, TYPICAL)
+    return roles
+
+
+def show(work: Work, samples: Sequence[Sample], roles: Mapping[str, str]) -> tuple[Exemplar, ...]:
+    """The exemplars of some samples, in the order of `roles`."""
+    shop = workshop(work)
+    shown: dict[str, Exemplar] = {}
+    labels = {sample.sample_id: str(sample.label) for sample in samples}
+    for batch, _, _ in load_batches(work, samples):
+        if batch is None:
+            continue
+        outcome = attribute(work, shop, batch)
+        predicted = outcome.probabilities.argmax(axis=1)
+        for row, sample_id in enumerate(batch.sample_ids):
+            shown[sample_id] = Exemplar(
+                sample_id=sample_id,
+                label=labels[sample_id],
+                predicted=shop.classes[int(predicted[row])],
+                role=roles[sample_id],
+                image=np.round(batch.images[row] * 255).astype(np.uint8),
+                foreground=batch.foreground[row],
+                regions={name: region[row] for name, region in batch.regions.items() if region[row].any()},
+                maps={name: maps.maps[row] for name, maps in outcome.attributions.items()},
+            )
+    return tuple(shown[sample_id] for sample_id in roles if sample_id in shown)

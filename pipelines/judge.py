@@ -1,0 +1,59 @@
+"""A finished run -> verdicts, suggestions, report: load, call `audit`, store. No model is needed."""
+
+from pathlib import Path
+from typing import Any
+
+from audit import tables as schema
+from audit.facts import class_facts, quarantine_facts
+from audit.suggestions import suggest
+from audit.types import AuditRun, ClassVerdict, Status, Suggestion
+from audit.verdicts import judge_classes
+from pipelines.config import VerdictsConfig
+from pipelines.storage import Run
+
+
+def judge(run: Run, config: VerdictsConfig) -> None:
+    """Draws the verdicts and suggestions from the run's score tables, and stores them.
+
+    Raises:
+        RunError: the run is not finished.
+    """
+    manifest = run.manifest()
+    tables = {name: run.table(name) for name in ("predictions", "attributions", "confounds", "quarantine")}
+    limits = config.limits()
+    verdicts = judge_classes(tables, manifest["classes_in_order"], manifest["methods"], limits)
+    suggestions = suggest(verdicts, tables, limits)
+    run.write_table("verdicts", schema.frame(schema.VERDICTS, verdicts))
+    run.write_table("suggestions", schema.frame(schema.SUGGESTIONS, suggestions))
+    manifest["config"]["verdicts"] = config.model_dump(mode="json")
+    manifest["classes"] = class_facts(tables, manifest["classes_in_order"])
+    manifest["quarantine"] = quarantine_facts(tables["quarantine"])
+    run.write_manifest(manifest)
+
+
+def load(run: Run) -> AuditRun:
+    """The finished run as one value.
+
+    Raises:
+        RunError: the run is not finished.
+    """
+    manifest: dict[str, Any] = run.manifest()
+    run.table("verdicts")
+    tables = run.all_tables()
+    verdicts = schema.rows(tables["verdicts"].assign(status=[Status(s) for s in tables["verdicts"]["status"]]), ClassVerdict)
+    return AuditRun(
+        name=run.path.resolve().name,
+        manifest=manifest,
+        classes=tuple(manifest["classes_in_order"]),
+        tables=tables,
+        verdicts=verdicts,
+        suggestions=schema.rows(tables["suggestions"], Suggestion),
+        exemplars=run.read_exemplars(),
+    )
+
+
+def write_report(run: Run) -> Path:
+    """Renders the report anew; returns its first page."""
+    from reports.site import render
+
+    return run.write_report(render(load(run)))

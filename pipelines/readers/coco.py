@@ -1,0 +1,296 @@
+"""COCO `instances` JSON: boxes, polygons and run lengths, crowds included.
+
+The label of a sample comes from `data.manifest` (path,label; matched by file name), else from the image's
+folder if that is named like a category, else it is the image's only category, else the category that covers
+the largest summed area. The foreground is the union of the objects of that label; every other category of the
+image is a region by its name. An object is outlined by its segmentation, or by its box where it has none.
+COCO's boxes (x, y, width, height) end here.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from audit.errors import DatasetError
+from audit.types import Outline, RunLengths, Sample
+from pipelines.config import DataConfig
+from pipelines.images import ImageFault
+from pipelines.readers._annotations import (
+    Fault,
+    Root,
+    checked_box,
+    checked_polygon,
+    fault_of,
+    finish,
+    mask_file,
+    mirrored_mask,
+    read_rows,
+    root_of,
+)
+
+__all__ = ["Coco"]
+
+_SECTIONS = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """A parsed annotation file.
+
+    Attributes:
+        path: the file.
+        images: the image records by id, as text.
+        objects: the object records by image id, as text.
+        categories: names by category id.
+    """
+
+    path: Path
+    images: Mapping[str, Mapping[str, Any]]
+    objects: Mapping[str, list[Mapping[str, Any]]]
+    categories: Mapping[Any, str]
+
+    def outlines(self, image_id: str) -> dict[str, Outline]:
+        """What lies on an image, by category.
+
+        Raises:
+            ImageFault: there is no such image, or one of its objects is malformed.
+        """
+        if image_id not in self.images:
+            raise ImageFault(
+                "malformed annotation", f"{self.path}: expected an image with the id {image_id}, found none"
+            )
+        parts: dict[str, list[Outline]] = defaultdict(list)
+        for record in self.objects.get(image_id, []):
+            try:
+                parts[self.categories[record["category_id"]]].append(_outline(record))
+            except (ImageFault, KeyError, TypeError, ValueError) as error:
+                cause = error.detail if isinstance(error, ImageFault) else f"{type(error).__name__}: {error}"
+                raise ImageFault(
+                    "malformed annotation",
+                    f"{self.path}: object {record.get('id')} of image {image_id}: {cause}",
+                ) from None
+        return {name: _union(outlines) for name, outlines in sorted(parts.items())}
+
+    def split_by_label(self, image_id: str, label: str) -> tuple[Outline, dict[str, Outline]]:
+        """The foreground of `label`, known to be empty where no object has it, and the rest as regions."""
+        outlines = self.outlines(image_id)
+        foreground = outlines.pop(label, Outline(is_known=label in self.categories.values()))
+        return foreground, outlines
+
+    def leading_category(self, image_id: str) -> str | None:
+        """The category with the largest summed area on an image, the first by name of equals, or None."""
+        areas: dict[str, float] = defaultdict(float)
+        for record in self.objects.get(image_id, []):
+            if record.get("category_id") in self.categories:
+                areas[self.categories[record["category_id"]]] += _area(record)
+        return min(areas, key=lambda name: (-areas[name], name), default=None)
+
+
+@dataclass(frozen=True)
+class Coco:
+    """Reads an annotation file.
+
+    Attributes:
+        config: `path` is the JSON file; `images` the folder of the images, if it is not found beside the
+            file; `manifest` the labels, if neither folders nor areas shall decide; `masks` replace the
+            foreground.
+    """
+
+    config: DataConfig
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether `path` is a JSON file with COCO's sections."""
+        if path.suffix.lower() != ".json" or not path.is_file():
+            return False
+        contents = path.read_bytes()
+        return all(f'"{section}"'.encode() in contents for section in _SECTIONS)
+
+    def __call__(self) -> Iterator[Sample | Fault]:
+        """One sample for each image of the file, or of the manifest where there is one.
+
+        Raises:
+            DatasetError: unreadable file, no image found, or none named in the manifest.
+        """
+        annotations = read_coco(self.config.path)
+        labels = _labels_of(self.config)
+        return finish(self._entries(annotations, labels), self.config)
+
+    def _entries(self, annotations: CocoFile, labels: "_Labels | None") -> Iterator[Sample | Fault]:
+        folders = _image_folders(self.config)
+        n_found = 0
+        for record in annotations.images.values():
+            name = str(record.get("file_name", ""))
+            row = labels.row(name) if labels else {}
+            if row is None:
+                continue
+            path = _locate(name, folders, self.config)
+            n_found += path.exists()
+            yield self._entry(annotations, record, path, row)
+        if not n_found and annotations.images and labels is None:
+            looked = ", ".join(str(folder) for folder in folders)
+            raise DatasetError(
+                f"{self.config.path}: expected its images in one of {looked}, found none of them; name "
+                "their folder in data.images"
+            )
+
+    def _entry(
+        self, annotations: CocoFile, record: Mapping[str, Any], path: Path, row: Mapping[str, str]
+    ) -> Sample | Fault:
+        image_id, relative = str(record["id"]), PurePosixPath(str(record.get("file_name", "")))
+        parent = path.parent.name
+        by_folder = parent if parent in annotations.categories.values() else None
+        label = row.get("label") or by_folder or annotations.leading_category(image_id)
+        sample_id = row.get("sample_id") or _dataset_root(self.config, path).sample_id(path)
+        sample = Sample(sample_id, str(path), label, row.get("split", ""))
+        if label is None:
+            detail = f"{annotations.path}: image {image_id} has no objects; name its label in data.manifest"
+            return fault_of(sample, ImageFault("missing label", detail))
+        try:
+            foreground, regions = annotations.split_by_label(image_id, label)
+        except ImageFault as fault:
+            return fault_of(sample, fault)
+        if self.config.masks:
+            foreground = mask_file(mirrored_mask(self.config.masks, relative), self.config)
+        return Sample(sample_id, str(path), label, sample.split, foreground, regions)
+
+
+def read_coco(path: Path) -> CocoFile:
+    """A COCO annotation file.
+
+    Raises:
+        DatasetError: unreadable, not JSON, or without images, annotations and categories.
+    """
+    try:
+        contents = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: expected JSON, found {error}") from None
+    found = sorted(contents) if isinstance(contents, dict) else [type(contents).__name__]
+    if not isinstance(contents, dict) or not all(
+        isinstance(contents.get(section), list) for section in _SECTIONS
+    ):
+        raise DatasetError(
+            f"{path}: expected COCO with {', '.join(_SECTIONS)}, found {', '.join(map(str, found))}"
+        )
+    objects: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    try:
+        for record in contents["annotations"]:
+            objects[str(record["image_id"])].append(record)
+        images = {str(record["id"]): record for record in contents["images"]}
+        categories = {record["id"]: str(record["name"]) for record in contents["categories"]}
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: expected id, name and image_id in COCO's records, found one without: {error}"
+        ) from None
+    if len(images) != len(contents["images"]):
+        raise DatasetError(
+            f"{path}: expected an id of its own for each image, found {len(contents['images'])} images "
+            f"with {len(images)} ids"
+        )
+    return CocoFile(path, images, objects, categories)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Rows of a manifest by the image's path and by its bare file name."""
+
+    by_path: Mapping[str, Mapping[str, str]]
+    by_name: Mapping[str, list[Mapping[str, str]]]
+
+    def row(self, file_name: str) -> Mapping[str, str] | None:
+        """The row of an image; None where the manifest leaves it out."""
+        if file_name in self.by_path:
+            return self.by_path[file_name]
+        rows = self.by_name.get(PurePosixPath(file_name).name, [])
+        if len({row["label"] for row in rows}) > 1:
+            found = " and ".join(sorted({row["label"] for row in rows}))
+            raise DatasetError(f"data.manifest: expected one label for {file_name!r}, found {found}")
+        return rows[0] if rows else None
+
+
+def _labels_of(config: DataConfig) -> _Labels | None:
+    if config.manifest is None:
+        return None
+    rows = read_rows(config.manifest, ("path", "label"))
+    by_name: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for row in rows:
+        by_name[PurePosixPath(row["path"]).name].append(row)
+    return _Labels({row["path"]: row for row in rows}, by_name)
+
+
+def _image_folders(config: DataConfig) -> list[Path]:
+    """Where the images may lie, likeliest first."""
+    if config.images:
+        return [config.images]
+    here = config.path.absolute().parent
+    around = [
+        folder
+        for above in (here, here.parent / "images", here.parent)
+        if above.is_dir()
+        for folder in sorted(above.iterdir())
+    ]
+    beside = [folder for folder in around if folder.is_dir() and not folder.name.startswith(".")]
+    # annotations/instances_val2017.json belongs to val2017/, although train2017/ may hold a file of the same
+    # name.
+    named = sorted(beside, key=lambda folder: folder.name not in config.path.stem)
+    return [here, *named, here.parent]
+
+
+def _locate(name: str, folders: list[Path], config: DataConfig) -> Path:
+    """The image in the first folder that has it, or where it was expected."""
+    where = f"{config.path}: file_name"
+    paths = [root_of(folder, config).locate(name, where) for folder in folders]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def _dataset_root(config: DataConfig, image: Path) -> Root:
+    """The folder that sample ids are relative to."""
+    here = config.path.absolute().parent
+    folders = (config.images,) if config.images else (here, here.parent)
+    return root_of(next((folder for folder in folders if image.is_relative_to(folder)), folders[0]), config)
+
+
+def _outline(record: Mapping[str, Any]) -> Outline:
+    """One object: its segmentation, or its box."""
+    segmentation = record.get("segmentation")
+    if isinstance(segmentation, dict):
+        return Outline(run_lengths=(_run_lengths(segmentation),))
+    if segmentation:
+        return Outline(polygons=tuple(checked_polygon(polygon) for polygon in segmentation))
+    box = record["bbox"]
+    if len(box) != 4:
+        raise ImageFault("malformed annotation", f"expected a bbox of x, y, width, height, found {box!r}")
+    x, y, width, height = (float(value) for value in box)
+    return Outline(boxes=(checked_box((x, y, x + width, y + height)),))
+
+
+def _run_lengths(segmentation: Mapping[str, Any]) -> RunLengths:
+    height, width = (int(value) for value in segmentation["size"])
+    counts = segmentation["counts"]
+    return RunLengths(
+        (height, width), counts if isinstance(counts, str) else tuple(int(count) for count in counts)
+    )
+
+
+def _union(outlines: list[Outline]) -> Outline:
+    return Outline(
+        boxes=tuple(box for outline in outlines for box in outline.boxes),
+        polygons=tuple(polygon for outline in outlines for polygon in outline.polygons),
+        run_lengths=tuple(lengths for outline in outlines for lengths in outline.run_lengths),
+        is_known=True,
+    )
+
+
+def _area(record: Mapping[str, Any]) -> float:
+    """The stated area, or the box's; 0 where neither can be read."""
+    try:
+        return (
+            float(record["area"]) if "area" in record else float(record["bbox"][2]) * float(record["bbox"][3])
+        )
+    except (KeyError, IndexError, TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,183 @@
+"""An audit from the configuration to the report; resumes by itself."""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from audit.errors import RunError, UnusableError
+from audit.tables import SCHEMA_VERSION
+from audit.types import AuditRun
+from pipelines import exemplars
+from pipelines.config import RunConfig
+from pipelines.engine import Work, describe_model
+from pipelines.engines import local
+from pipelines.execute import Crew, WorkersLostError, execute
+from pipelines.judge import judge, load, write_report
+from pipelines.models import model_digest, read_classes
+from pipelines.progress import Progress
+from pipelines.shards import Plan, changed, make_plan
+from pipelines.storage import Run
+
+PACKAGES = ("rightreasons", "tensorflow", "keras", "numpy", "pandas", "scikit-image", "scipy", "pillow", "mtcnn")
+
+
+def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False) -> AuditRun:
+    """Runs an audit, or finishes the one that was begun in `out`.
+
+    Args:
+        config: the configuration.
+        out: the run folder; made where it does not exist.
+        progress: where progress is told.
+        is_new: drop what another configuration left in `out`.
+
+    Raises:
+        AuditError: the configuration, the dataset, the model or the run folder is wrong.
+    """
+    started, clock = datetime.now(UTC), time.monotonic()
+    run = Run(out)
+    with run.locked(), Crew(config.run.workers, config.run.timeout_seconds) as crew:
+        plan = _plan(config, out, crew, progress)
+        _prepare(run, config, plan, is_new=is_new)
+        work = work_of(config, out, plan)
+        _score(run, work, plan, crew, progress)
+        tables = run.merge_shards()
+        _check_quarantine(config, plan, tables)
+        _show(run, work, plan, crew, tables, progress)
+        manifest = run.manifest()
+        if manifest["state"] != "scored":
+            manifest |= {"state": "scored", "started": started.isoformat(timespec="seconds"), "seconds": time.monotonic() - clock}
+        manifest |= _outcome(config, plan, tables)
+        run.write_manifest(manifest)
+        progress.say("judging and rendering")
+        judge(run, config.verdicts)
+        write_report(run)
+        return load(run)
+
+
+def work_of(config: RunConfig, out: Path, plan: Plan) -> Work:
+    """What every task of this run shares."""
+    return Work(config, out, plan.region_names, local.threads(config.run.workers))
+
+
+def _plan(config: RunConfig, out: Path, crew: Crew, progress: Progress) -> Plan:
+    """The plan; class names that only the model file knows are asked of a worker."""
+    progress.say("reading the dataset")
+    classes = read_classes(config.model)
+    if classes is None:
+        work = Work(config, out, (), local.threads(config.run.workers))
+        described = _ask_model(work, crew)
+        classes = tuple(described["classes"])
+    return make_plan(config, classes, model_digest(config.model.path))
+
+
+def _ask_model(work: Work, crew: Crew) -> dict[str, Any]:
+    try:
+        described: dict[str, Any] = crew.result(describe_model, work)
+    except WorkersLostError as error:
+        raise RunError(f"{work.config.model.path}: the worker that loaded the model was lost ({error})") from None
+    return described
+
+
+def _prepare(run: Run, config: RunConfig, plan: Plan, *, is_new: bool) -> None:
+    """Makes the folder ready for this plan, or refuses to mix two audits in it."""
+    run.clear_partial()
+    if run.exists():
+        stored = run.manifest()
+        if stored["fingerprint"] == plan.fingerprint:
+            return
+        if not is_new:
+            differences = changed(stored["scoring"], plan.scoring) or ["the samples or their files"]
+            raise RunError(
+                f"{run.path}: holds another audit; changed since: {'; '.join(differences)}; choose another --out, "
+                "or drop the old results with --force-new"
+            )
+    elif any(entry.name != "lock" for entry in run.path.iterdir()) and not is_new:
+        raise RunError(f"{run.path}: expected an empty or new folder for the run, found files of something else in it")
+    run.clear_results()
+    run.write_manifest(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "state": "begun",
+            "fingerprint": plan.fingerprint,
+            "scoring": plan.scoring,
+            "config": config.model_dump(mode="json"),
+            "classes_in_order": list(plan.classes),
+            "methods": list(config.attributions.methods),
+        }
+    )
+
+
+def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> None:
+    """Brings every shard to its end."""
+    finished = run.finished_shards()
+    todo = [shard for shard in plan.shards if shard.index not in finished]
+    if not todo:
+        return
+    progress.say("loading the model")
+    manifest = run.manifest()
+    manifest["model"] = _ask_model(work, crew)
+    run.write_manifest(manifest)
+    n_done = sum(len(shard.samples) for shard in plan.shards if shard.index in finished)
+    with progress.bar("attributing", n_done + sum(len(shard.samples) for shard in todo), n_done) as bar:
+        sizes = {shard.index: len(shard.samples) for shard in plan.shards}
+        execute(work, todo, crew, lambda record: bar.advance(sizes[record.index]))
+
+
+def _show(run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress) -> None:
+    """Stores the exemplars, unless the same ones are stored already."""
+    roles = exemplars.choose(tables, work.config.attributions.methods[0], work.config.report)
+    if [(e.sample_id, e.role) for e in run.read_exemplars()] == list(roles.items()):
+        return
+    progress.say("drawing the exemplars")
+    samples = [sample for shard in plan.shards for sample in shard.samples if sample.sample_id in roles]
+    try:
+        run.write_exemplars(crew.result(exemplars.show, work, samples, roles))
+    except WorkersLostError as error:
+        raise RunError(f"{run.path}: the worker that drew the exemplars was lost ({error}); run again") from None
+
+
+def _check_quarantine(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame]) -> None:
+    """Nothing, or too little, must not pass for an audit."""
+    n_quarantined, n = len(tables["quarantine"]), plan.n_samples
+    reasons = "; ".join(f"{reason}: {number}" for reason, number in tables["quarantine"]["reason"].value_counts().items())
+    if len(tables["predictions"]) == 0:
+        raise UnusableError(f"{config.data.path}: none of {n} samples could be audited ({reasons})")
+    if n_quarantined > config.data.max_quarantine * n:
+        raise UnusableError(
+            f"{config.data.path}: {n_quarantined} of {n} samples are quarantined ({reasons}), more than "
+            f"data.max_quarantine = {config.data.max_quarantine:g} allows; the reasons are in the table `quarantine`"
+        )
+
+
+def _outcome(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """The manifest's numbers."""
+    from audit.model_checks import warnings
+
+    return {
+        "counts": {
+            "samples": plan.n_samples,
+            "audited": len(tables["predictions"]),
+            "quarantined": len(tables["quarantine"]),
+        },
+        "n_gradients": int(tables["attributions"]["n_gradients"].sum()),
+        "warnings": list(warnings(tables["predictions"], plan.classes)),
+        "data": {"path": str(config.data.path), "region_names": list(plan.region_names)},
+        "versions": versions(PACKAGES) | {"python": platform.python_version()},
+    }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of the installed ones."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

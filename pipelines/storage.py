@@ -1,0 +1,284 @@
+"""The only reader and writer of a run folder.
+
+    RUN/manifest.json          the run's facts
+    RUN/shards/00007/*.parquet the score tables of one shard; the folder exists whole or not at all
+    RUN/tables/*.parquet       the score tables of the run, and what was judged from them
+    RUN/exemplars/*.npz        images and maps of the samples that the report shows
+    RUN/report/index.html      the report
+
+Every file and folder gets its final name by a rename after its bytes are on the disk, so whatever is visible under a
+final name is complete.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audit import tables as schema
+from audit.errors import RunError, StorageError
+from audit.types import Exemplar
+
+PARTIAL = ".partial"
+
+
+class Run:
+    """A run folder by its path; making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shards = path / "shards"
+        self.tables = path / "tables"
+        self.exemplars = path / "exemplars"
+        self.report = path / "report"
+        self.manifest_path = path / "manifest.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for one writer; the lock dies with the process, so no stale lock is left.
+
+        Raises:
+            RunError: another process writes this run, or the folder cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.path}: another run is writing this folder; wait for it, or choose another with --out"
+                ) from None
+            yield
+
+    def manifest(self) -> dict[str, Any]:
+        """The run's facts.
+
+        Raises:
+            RunError: not a run folder, or of another schema version.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{self.path}: expected a run folder, found no manifest.json in it") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.manifest_path}: cannot be read: {error}") from None
+        if manifest.get("schema_version") != schema.SCHEMA_VERSION:
+            raise RunError(
+                f"{self.manifest_path}: expected schema version {schema.SCHEMA_VERSION}, found "
+                f"{manifest.get('schema_version')}; run the audit again with this version of the program"
+            )
+        return manifest
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.manifest_path.exists()
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replaces the run's facts."""
+        write_text(self.manifest_path, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def finished_shards(self) -> set[int]:
+        """Numbers of the shards that are complete."""
+        if not self.shards.exists():
+            return set()
+        return {int(entry.name) for entry in self.shards.iterdir() if entry.name.isdigit()}
+
+    def begin_shard(self, index: int) -> None:
+        """Notes that a worker took this shard up; who dies while it is noted is a suspect."""
+        self.shards.mkdir(parents=True, exist_ok=True)
+        (self.shards / f"{index:05d}.begun").touch()
+
+    def was_begun(self, index: int) -> bool:
+        """Whether a worker took this shard up and did not finish it."""
+        return (self.shards / f"{index:05d}.begun").exists()
+
+    def forget_begun(self, index: int) -> None:
+        """Forgets that a worker took this shard up."""
+        (self.shards / f"{index:05d}.begun").unlink(missing_ok=True)
+
+    def clear_partial(self) -> None:
+        """Removes what an interrupted run left half written."""
+        for folder in (self.path, self.shards, self.tables, self.exemplars):
+            if folder.exists():
+                for entry in folder.iterdir():
+                    if PARTIAL in entry.name:
+                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+    def clear_results(self) -> None:
+        """Removes everything that a run computed; for a run that starts anew."""
+        for folder in (self.shards, self.tables, self.exemplars, self.report):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def write_shard(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
+        """Stores the score tables of one shard, whole or not at all; a shard that exists already is kept."""
+        final = self.shards / f"{index:05d}"
+        partial = self.shards / f"{index:05d}{PARTIAL}-{os.getpid()}"
+        with storing(final):
+            partial.mkdir(parents=True, exist_ok=True)
+            for table in schema.SAMPLE_TABLES:
+                _write_parquet(partial / f"{table.name}.parquet", frames[table.name], table)
+            _sync(partial)
+            try:
+                partial.rename(final)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                shutil.rmtree(partial)
+            _sync(self.shards)
+        self.forget_begun(index)
+
+    def merge_shards(self) -> dict[str, pd.DataFrame]:
+        """The score tables of all finished shards in the order of the plan, stored as the run's tables."""
+        finished = [self.shards / f"{index:05d}" for index in sorted(self.finished_shards())]
+        merged = {}
+        for table in schema.SAMPLE_TABLES:
+            parts = (_read_parquet(shard / f"{table.name}.parquet", table) for shard in finished)
+            merged[table.name] = schema.joined(table, parts)
+            self.write_table(table.name, merged[table.name])
+        return merged
+
+    def write_table(self, name: str, table_frame: pd.DataFrame) -> None:
+        """Replaces one table of the run."""
+        self.tables.mkdir(parents=True, exist_ok=True)
+        path = self.tables / f"{name}.parquet"
+        with storing(path):
+            partial = path.with_name(path.name + PARTIAL)
+            _write_parquet(partial, table_frame, schema.TABLES[name])
+            partial.replace(path)
+            _sync(self.tables)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table of the run.
+
+        Raises:
+            RunError: unknown name, or the run has no such table (yet).
+        """
+        if name not in schema.TABLES:
+            raise RunError(f"expected a table out of {', '.join(schema.TABLES)}; found {name!r}")
+        path = self.tables / f"{name}.parquet"
+        if not path.exists():
+            raise RunError(f"{self.path}: has no table {name!r} yet; `rightreasons run` finishes it")
+        return _read_parquet(path, schema.TABLES[name])
+
+    def all_tables(self) -> dict[str, pd.DataFrame]:
+        """Every table that the run has."""
+        return {name: self.table(name) for name in schema.TABLES if (self.tables / f"{name}.parquet").exists()}
+
+    def write_exemplars(self, exemplars: Iterable[Exemplar]) -> None:
+        """Replaces the exemplars; one file each, in order."""
+        partial = self.path / f"exemplars{PARTIAL}"
+        if partial.exists():
+            shutil.rmtree(partial)
+        with storing(self.exemplars):
+            partial.mkdir(parents=True)
+            for number, exemplar in enumerate(exemplars):
+                _write_exemplar(partial / f"{number:05d}.npz", exemplar)
+            if self.exemplars.exists():
+                shutil.rmtree(self.exemplars)
+            partial.rename(self.exemplars)
+
+    def read_exemplars(self) -> tuple[Exemplar, ...]:
+        """The exemplars in stored order; none where there are none yet."""
+        if not self.exemplars.exists():
+            return ()
+        return tuple(_read_exemplar(path) for path in sorted(self.exemplars.glob("*.npz")))
+
+    def write_report(self, files: Mapping[str, str | bytes]) -> Path:
+        """Replaces the report; returns its first page."""
+        partial = self.path / f"report{PARTIAL}"
+        if partial.exists():
+            shutil.rmtree(partial)
+        with storing(self.report):
+            for name, content in files.items():
+                path = partial / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            if self.report.exists():
+                shutil.rmtree(self.report)
+            partial.rename(self.report)
+        return self.report / "index.html"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file's text; readers see the old or the new one, never a part."""
+    with storing(path):
+        partial = path.with_name(f"{path.name}{PARTIAL}-{os.getpid()}")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync(path.parent)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's JSON, keys sorted."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _write_parquet(path: Path, table_frame: pd.DataFrame, table: schema.Table) -> None:
+    schema.check(table_frame, table).to_parquet(path, index=False, compression="zstd")
+    _sync(path)
+
+
+def _read_parquet(path: Path, table: schema.Table) -> pd.DataFrame:
+    try:
+        read = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as Parquet: {error}") from None
+    return schema.check(read, table)
+
+
+def _write_exemplar(path: Path, exemplar: Exemplar) -> None:
+    words = {name: getattr(exemplar, name) for name in ("sample_id", "label", "predicted", "role")}
+    words |= {"regions": list(exemplar.regions), "maps": list(exemplar.maps)}
+    arrays = {f"region_{number}": region for number, region in enumerate(exemplar.regions.values())}
+    arrays |= {f"map_{number}": map_ for number, map_ in enumerate(exemplar.maps.values())}
+    np.savez_compressed(path, words=np.array(json.dumps(words)), image=exemplar.image, foreground=exemplar.foreground, **arrays)
+
+
+def _read_exemplar(path: Path) -> Exemplar:
+    with np.load(path, allow_pickle=False) as stored:
+        words = json.loads(str(stored["words"]))
+        return Exemplar(
+            sample_id=words["sample_id"],
+            label=words["label"],
+            predicted=words["predicted"],
+            role=words["role"],
+            image=stored["image"],
+            foreground=stored["foreground"],
+            regions={name: stored[f"region_{number}"] for number, name in enumerate(words["regions"])},
+            maps={name: stored[f"map_{number}"] for number, name in enumerate(words["maps"])},
+        )
+
+
+def _sync(path: Path) -> None:
+    """Brings a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turns a failing disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(next(parent for parent in path.parents if parent.exists())).free
+        raise StorageError(
+            f"{path}: cannot be written: {error.strerror or error} ({free:,} bytes free); finished shards are kept, "
+            "the same command resumes"
+        ) from None

@@ -1,0 +1,248 @@
+"""One sample as a picture: the photo, a map laid over it, the outlines of the foreground and of named regions.
+
+Outlines follow the contour of the mask in the size of the picture, so they stay crisp on a small image: a solid
+white line round the foreground, a dashed yellow one round a region, both cased in dark so that they show on
+everything.
+
+Source: the options and their defaults are those of the visualizations of AI Platform and Vertex Explainable AI.
+Colours of viridis: van der Walt and Smith, 2015 (CC0), ten of its colours, interpolated.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from skimage.measure import find_contours
+
+from audit.types import FOREGROUND
+
+DISPLAY_PIXELS = 320
+"""Long side of a picture."""
+
+_VIRIDIS = ("440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725")
+_PINK, _GREEN, _RED = ("ff4db2", "b8377f"), ("2c9c55", "35ff7f"), ("ff4b40", "b02a22")
+_SEQUENTIAL = {"viridis": _VIRIDIS, "green": _GREEN, "red": _RED[::-1]}
+_DIVERGING = {
+    "pink_green": (*_PINK, "606060", *_GREEN),
+    "red_green": (*_RED, "606060", *_GREEN),
+    "pink_white_green": (*_PINK, "ffffff", *_GREEN),
+}
+COLOR_MAPS = (*_SEQUENTIAL, *_DIVERGING)
+
+_PUBLISHED = {"integrated_gradients": "pink_green"}
+"""The hosted services drew Integrated Gradients in pink_green, and in viridis what is not in this table."""
+
+_SUPERSAMPLING = 2
+_DASH_PIXELS = 9.0
+_FOREGROUND_COLOR, _REGION_COLOR, _CASING_COLOR = (255, 255, 255), (255, 221, 64), (10, 12, 16)
+
+
+@dataclass(frozen=True)
+class Visualization:
+    """How a map is drawn.
+
+    Attributes:
+        polarity: which sign is drawn.
+        clip_below_percentile: percentile of the drawn mass below which nothing is drawn, in [0, 100).
+        clip_above_percentile: percentile from which the colour is the strongest, in (0, 100].
+        color_map: one of COLOR_MAPS; the diverging ones give each sign a colour.
+        overlay_type: what lies under the map: nothing, the photo, the photo in grey, or the photo blacked out
+            where the map is weak.
+        opacity: of the strongest colour, in (0, 1].
+    """
+
+    polarity: Literal["positive", "negative", "both"] = "positive"
+    clip_below_percentile: float = 62.0
+    clip_above_percentile: float = 99.9
+    color_map: str = "viridis"
+    overlay_type: Literal["none", "original", "grayscale", "mask_black"] = "grayscale"
+    opacity: float = 0.85
+
+    def __post_init__(self) -> None:
+        if self.color_map not in COLOR_MAPS:
+            raise ValueError(f"color_map: expected one of {', '.join(COLOR_MAPS)}; found {self.color_map!r}")
+        if not 0 <= self.clip_below_percentile < self.clip_above_percentile <= 100:
+            raise ValueError(
+                "clip percentiles: expected 0 <= below < above <= 100, found "
+                f"{self.clip_below_percentile:g} and {self.clip_above_percentile:g}"
+            )
+        if not 0 < self.opacity <= 1:
+            raise ValueError(f"opacity: expected a number in (0, 1], found {self.opacity:g}")
+
+
+def published(method: str) -> Visualization:
+    """The options the hosted services drew a method with; `method` as configured, `name` or `name+smoothgrad`."""
+    return Visualization(color_map=_PUBLISHED.get(method.partition("+")[0], "viridis"))
+
+
+def photo(image: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The image with outlines.
+
+    Args:
+        image: uint8 (H, W, 3).
+        foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE.
+        regions: bool (H, W) by name.
+
+    Returns:
+        uint8 (h, w, 3), the long side DISPLAY_PIXELS.
+    """
+    _require_one_shape(image, foreground, regions)
+    return _outlined(_scaled_image(image), foreground, regions)
+
+
+def overlay(
+    image: np.ndarray,
+    attribution: np.ndarray,
+    foreground: np.ndarray,
+    regions: Mapping[str, np.ndarray],
+    visualization: Visualization,
+) -> np.ndarray:
+    """The image under a map, with outlines; arguments and result as in `photo`, `attribution` float (H, W), signed.
+
+    A map without mass of the polarity draws nothing; values that are not finite draw nothing.
+    """
+    _require_one_shape(image, foreground, regions)
+    if attribution.shape != image.shape[:2]:
+        raise ValueError(f"map {attribution.shape} and image {image.shape[:2]} must have one shape (H, W)")
+    under = _scaled_image(image)
+    strength = _scaled(signed_strength(attribution, visualization), under.shape[:2])
+    return _outlined(_blend(under, strength, visualization), foreground, regions)
+
+
+def signed_strength(attribution: np.ndarray, visualization: Visualization) -> np.ndarray:
+    """How strongly each pixel is drawn.
+
+    Args:
+        attribution: float (H, W), signed.
+        visualization: polarity and percentiles; these are taken over all pixels by rank.
+
+    Returns:
+        float64 (H, W) in [-1, 1], the sign that of the map; 0 is not drawn.
+    """
+    values = np.where(np.isfinite(attribution), attribution, 0.0).astype(np.float64)
+    sided = {"positive": np.maximum(values, 0), "negative": np.maximum(-values, 0), "both": np.abs(values)}
+    mass = sided[visualization.polarity]
+    low, high = np.percentile(mass, [visualization.clip_below_percentile, visualization.clip_above_percentile])
+    # A map whose mass lies on fewer pixels than the upper percentile leaves out is still drawn.
+    high = high if high > low else mass.max()
+    if not high > low:
+        return np.zeros_like(values)
+    return np.sign(values) * np.clip((mass - low) / (high - low), 0, 1)
+
+
+def legend(visualization: Visualization, width: int = 256, height: int = 12) -> np.ndarray:
+    """The colour scale from weak to strong (or negative to positive), uint8 (height, width, 3)."""
+    first = {"positive": 0.0, "negative": 0.0, "both": -1.0}[visualization.polarity]
+    last = {"positive": 1.0, "negative": -1.0, "both": 1.0}[visualization.polarity]
+    return np.repeat(_colors(np.linspace(first, last, width)[None], visualization.color_map), height, axis=0)
+
+
+def encode(picture: np.ndarray) -> bytes:
+    """A picture, uint8 (H, W, 3), as a WebP file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=80, method=4)
+    return buffer.getvalue()
+
+
+def _require_one_shape(image: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> None:
+    for name, mask in {"foreground": foreground, **regions}.items():
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"{name} {mask.shape} and image {image.shape[:2]} must have one shape (H, W)")
+
+
+def _scaled_image(image: np.ndarray) -> np.ndarray:
+    """The image with its long side at DISPLAY_PIXELS."""
+    height, width = image.shape[:2]
+    scale = DISPLAY_PIXELS / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def _scaled(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Float values (H, W) at another size, bilinear."""
+    picture = Image.fromarray(values.astype(np.float32))
+    return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+
+def _blend(under: np.ndarray, strength: np.ndarray, visualization: Visualization) -> np.ndarray:
+    """The coloured map over what the overlay type puts under it."""
+    size = np.abs(strength)[..., None]
+    # Weak pixels fade out, or the border of the drawn part would look like an edge of the map.
+    alpha = visualization.opacity * np.minimum(1.0, 3 * size)
+    grey = np.repeat((under @ np.array([0.299, 0.587, 0.114]))[..., None], 3, axis=-1)
+    if visualization.overlay_type == "mask_black":
+        return (under * size).round().astype(np.uint8)
+    below = {"none": np.zeros_like(grey), "original": under, "grayscale": grey * 0.85}[visualization.overlay_type]
+    mixed = (1 - alpha) * below + alpha * _colors(strength, visualization.color_map)
+    return mixed.round().astype(np.uint8)
+
+
+def _colors(strength: np.ndarray, color_map: str) -> np.ndarray:
+    """Strengths in [-1, 1] as uint8 colours; a sequential map gives both signs one colour."""
+    if color_map in _DIVERGING:
+        anchors, place = _DIVERGING[color_map], (strength + 1) / 2
+    else:
+        anchors, place = _SEQUENTIAL[color_map], np.abs(strength)
+    table = np.array([tuple(bytes.fromhex(anchor)) for anchor in anchors], dtype=np.float64)
+    at = np.linspace(0, 1, len(table))
+    return np.stack([np.interp(place, at, table[:, c]) for c in range(3)], axis=-1).round().astype(np.uint8)
+
+
+def _outlined(picture: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The picture with the outlines drawn in, smoothed by drawing larger and shrinking."""
+    height, width = picture.shape[:2]
+    canvas = Image.fromarray(picture).resize((width * _SUPERSAMPLING, height * _SUPERSAMPLING))
+    draw = ImageDraw.Draw(canvas)
+    for line in _contours(foreground == FOREGROUND, canvas.size):
+        _draw_line(draw, [line], _FOREGROUND_COLOR)
+    for mask in regions.values():
+        for line in _contours(mask, canvas.size):
+            _draw_line(draw, list(_dashes(line, _DASH_PIXELS * _SUPERSAMPLING)), _REGION_COLOR)
+    for name, mask in regions.items():
+        _draw_tag(draw, name, mask, canvas.size)
+    return np.asarray(canvas.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def _contours(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """The closed outlines of a mask (H, W) as (n, 2) points (x, y) of a canvas of `size` (width, height)."""
+    scale = np.array([size[0] / mask.shape[1], size[1] / mask.shape[0]])
+    # Padding closes the outline of what touches the border; pixel (0, 0) of the mask has its middle at (1, 1) there.
+    lines = find_contours(np.pad(mask.astype(np.float32), 1), 0.5)
+    inset = 3.0 * _SUPERSAMPLING
+    return [np.clip((line[:, ::-1] - 0.5) * scale, inset, np.array(size) - 1 - inset) for line in lines]
+
+
+def _dashes(line: np.ndarray, length: float) -> Iterator[np.ndarray]:
+    """Every other piece of `length` along a line."""
+    steps = np.hypot(*np.diff(line, axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    for start in np.arange(0.0, along[-1], 2 * length):
+        at = np.linspace(start, min(start + length, along[-1]), 8)
+        yield np.stack([np.interp(at, along, line[:, 0]), np.interp(at, along, line[:, 1])], axis=-1)
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, lines: list[np.ndarray], color: tuple[int, int, int]) -> None:
+    """Lines with a dark casing under all of them."""
+    for ink, width in ((_CASING_COLOR, 6), (color, 3)):
+        for line in lines:
+            draw.line([(x, y) for x, y in line.tolist()], fill=ink, width=width * _SUPERSAMPLING, joint="curve")
+
+
+def _draw_tag(draw: ImageDraw.ImageDraw, name: str, mask: np.ndarray, size: tuple[int, int]) -> None:
+    """The region's name above it, or inside where there is no room above."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return
+    font = ImageFont.load_default(16 * _SUPERSAMPLING)
+    text = " ".join(name.split())[:24]
+    box = draw.textbbox((0, 0), text, font=font)
+    pad = 3 * _SUPERSAMPLING
+    width, height = box[2] + 2 * pad, box[3] + 2 * pad
+    x = min(columns.min() * size[0] / mask.shape[1], max(0, size[0] - width))
+    y = rows.min() * size[1] / mask.shape[0] - height
+    y = y if y >= 0 else min(rows.min() * size[1] / mask.shape[0], size[1] - height)
+    draw.rectangle((x, y, x + width, y + height), fill=_CASING_COLOR)
+    draw.text((x + pad, y + pad), text, font=font, fill=_REGION_COLOR)

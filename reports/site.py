@@ -1,0 +1,227 @@
+"""The whole report: finds the pages, orders them, draws the pictures, wraps each page in the layout.
+
+A page is a file in `templates/pages/`. It says what it is by constants at its top level:
+
+    {% set title = "Overview" %}    in the navigation and the window's title
+    {% set order = 10 %}            its place in the navigation
+    {% set per = "class" %}         only where it exists once per class, as `<page>/<slug of the class>.html`
+
+and the rest of it is its body, with these names: `run` (AuditRun), `classes` (ClassViews, most severe first),
+`headline` (sentences), `legends` (method -> picture of its scale), `links` (sample id -> where it is shown),
+`quarantined` and `certificate` (first rows of these tables), `root` (prefix of links to the report's folder),
+and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes out empty
+is left out, so a page on something that a run may lack puts its body into an `if`.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from jinja2 import Environment, nodes
+from markupsafe import Markup
+
+from audit.types import AuditRun, Exemplar
+from reports import environment, figures, views
+
+_FOLDER = "pages/"
+_N_ROWS = 50
+"""Rows of a table that a page shows; `rightreasons export` gives them all."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page file says of itself.
+
+    Attributes:
+        name: of the file, without its ending.
+        title, order, per: its constants; `per` is "run" or "class".
+    """
+
+    name: str
+    title: str
+    order: int
+    per: str
+
+    @property
+    def href(self) -> str:
+        """File of a page per run; the overview is what a browser opens."""
+        return "index.html" if self.name == "overview" else f"{self.name}.html"
+
+
+@dataclass(frozen=True)
+class Body:
+    """A page before the layout is round it."""
+
+    page: Page
+    href: str
+    subject: str | None
+    html: Markup
+
+
+def render(run: AuditRun) -> dict[str, str | bytes]:
+    """The report of a run, self-contained: file name (relative, with /) -> content; open `index.html`.
+
+    Text is to be written as UTF-8. The same run gives the same files, byte for byte.
+    """
+    templates = environment.make()
+    files, pictures = _draw(run)
+    classes = views.class_views(run, pictures)
+    scales, legends = _legends(run)
+    shared = {
+        "run": run,
+        "classes": classes,
+        "headline": views.headline(classes),
+        "legends": legends,
+        "links": views.links(classes),
+        "quarantined": _first_rows(run, "quarantine"),
+        "certificate": _first_rows(run, "certificate"),
+        "flat": environment.flat,
+    }
+    bodies = [body for page in pages(templates) for body in _bodies(templates, page, shared)]
+    navigation = [body for body in bodies if body.page.per == "run"]
+    rendered = {body.href: _wrap(templates, body, navigation, shared) for body in bodies}
+    return {**rendered, **files, **scales}
+
+
+def pages(templates: Environment) -> list[Page]:
+    """The pages in their order."""
+    names = templates.list_templates(filter_func=lambda name: name.startswith(_FOLDER) and name.endswith(".html"))
+    return sorted((_page(templates, name) for name in names), key=lambda page: (page.order, page.name))
+
+
+def content_security_policy(style: str) -> str:
+    """What a page may load: pictures of the report itself, and this one style sheet; nothing else, no script."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    # On file:// a browser's 'self' matches nothing, hence file: beside it.
+    return (
+        "default-src 'none'; img-src 'self' data: file:; "
+        f"style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _page(templates: Environment, name: str) -> Page:
+    """The constants of a page file, read without running it."""
+    assert templates.loader is not None
+    source, _, _ = templates.loader.get_source(templates, name)
+    constants = {
+        statement.target.name: statement.node.value
+        for statement in templates.parse(source).body
+        if isinstance(statement, nodes.Assign)
+        and isinstance(statement.target, nodes.Name)
+        and isinstance(statement.node, nodes.Const)
+    }
+    stem = name.removeprefix(_FOLDER).removesuffix(".html")
+    per = constants.get("per", "run")
+    if "title" not in constants or "order" not in constants or per not in ("run", "class"):
+        raise ValueError(
+            f'{name}: expected {{% set title = "..." %}}, {{% set order = number %}} and, if anything, '
+            f'{{% set per = "class" %}}; found {constants}'
+        )
+    return Page(stem, constants["title"], constants["order"], per)
+
+
+def _bodies(templates: Environment, page: Page, shared: dict[str, Any]) -> list[Body]:
+    """The bodies of a page: one, or one per class; without the empty ones."""
+    template = templates.get_template(f"{_FOLDER}{page.name}.html")
+    if page.per == "run":
+        contexts: list[dict[str, Any]] = [{"root": "", "href": page.href, "subject": None}]
+    else:
+        contexts = list(_class_contexts(page, shared["classes"]))
+    made = []
+    for context in contexts:
+        html = Markup(template.make_module({**shared, **context}))
+        if html.strip():
+            made.append(Body(page, context["href"], context["subject"], html))
+    return made
+
+
+def _class_contexts(page: Page, classes: tuple[views.ClassView, ...]) -> Iterator[dict[str, Any]]:
+    """Each class with its neighbours."""
+    for before, current, after in zip((None, *classes), classes, (*classes[1:], None), strict=False):
+        yield {
+            "root": "../",
+            "href": f"{page.name}/{current.slug}.html",
+            "subject": current.label.strip() or "(empty name)",
+            "current": current,
+            "previous": before,
+            "following": after,
+        }
+
+
+def _wrap(templates: Environment, body: Body, navigation: list[Body], shared: dict[str, Any]) -> str:
+    """The page with the layout round it."""
+    assert templates.loader is not None
+    style, _, _ = templates.loader.get_source(templates, "report.css")
+    text = templates.get_template("layout.html").render(
+        {
+            **shared,
+            "body": body,
+            "navigation": navigation,
+            "root": "../" * body.href.count("/"),
+            "style": Markup(style),
+            "policy": content_security_policy(style),
+        }
+    )
+    # File names that are not UTF-8 reach us with lone surrogates, which no UTF-8 file can hold.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _draw(run: AuditRun) -> tuple[dict[str, bytes], dict[str, tuple[views.PictureView, ...]]]:
+    """The pictures of all exemplars: file name -> content, and sample id -> what pages show."""
+    files: dict[str, bytes] = {}
+    pictures: dict[str, tuple[views.PictureView, ...]] = {}
+    lookup = views.picture_lookup(run)
+    for exemplar in run.exemplars:
+        made = []
+        for method in chain([None], exemplar.maps):
+            picture = _picture(exemplar, method)
+            content = figures.encode(picture)
+            href = _file_name(content)
+            files[href] = content
+            values = lookup.get((exemplar.sample_id, method or ""), {})
+            made.append(
+                views.PictureView(
+                    href=href,
+                    width=picture.shape[1],
+                    height=picture.shape[0],
+                    alt=views.alt_text(exemplar, method),
+                    method=method,
+                    mass_inside=values.get("mass_inside"),
+                    status=values.get("status"),
+                    confounds=values.get("confounds", ()),
+                )
+            )
+        pictures[exemplar.sample_id] = tuple(made)
+    return files, pictures
+
+
+def _picture(exemplar: Exemplar, method: str | None) -> Any:
+    if method is None:
+        return figures.photo(exemplar.image, exemplar.foreground, exemplar.regions)
+    return figures.overlay(
+        exemplar.image, exemplar.maps[method], exemplar.foreground, exemplar.regions, figures.published(method)
+    )
+
+
+def _legends(run: AuditRun) -> tuple[dict[str, bytes], dict[str, str]]:
+    """The colour scales of the methods: file name -> content, and method -> file name."""
+    files, names = {}, {}
+    for method, visualization in views.scales(run).items():
+        content = figures.encode(figures.legend(visualization))
+        names[method] = _file_name(content)
+        files[names[method]] = content
+    return files, names
+
+
+def _file_name(content: bytes) -> str:
+    """A name by content: nothing of the data gets into a path, and equal pictures are one file."""
+    return f"images/{hashlib.sha256(content).hexdigest()[:20]}.webp"
+
+
+def _first_rows(run: AuditRun, name: str) -> list[dict[str, Any]]:
+    """The first rows of a table, none where the run lacks it."""
+    table = run.tables.get(name)
+    return [] if table is None else [dict(row) for row in table.head(_N_ROWS).to_dict("records")]

@@ -1,0 +1,185 @@
+import itertools
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit.suggestions import Counts, least_additions, suggest
+from audit.tables import CONFOUNDS, PREDICTIONS, SUGGESTIONS, frame
+from audit.types import ClassVerdict, Status, VerdictLimits
+
+
+def limits(*targets):
+    return VerdictLimits(
+        q=0.05,
+        delta=0.05,
+        minimum_effect=0.05,
+        minimum_samples=10,
+        minimum_lift=1.5,
+        association_targets=targets,
+        accepted={},
+    )
+
+
+def verdict(label, status=Status.SUSPECT, confound="face", method="grad_cam"):
+    numbers = {
+        name: math.nan
+        for name in ClassVerdict.__dataclass_fields__
+        if name not in ("label", "method", "status", "confound", "n", "reasons")
+    }
+    return ClassVerdict(label, method, status, confound, n=40, reasons=(), **numbers)
+
+
+def tables_of(**counts):
+    """`label=(samples with a face, samples)`; the first ones of a class show it."""
+    predictions, confounds = [], []
+    for label, (n_with, n_samples) in counts.items():
+        for index in range(n_samples):
+            sample_id = f"{label}-{index:03}"
+            shows = index < n_with
+            share = 0.2 if shows else math.nan
+            predictions.append(
+                {
+                    "sample_id": sample_id,
+                    "path": "",
+                    "label": label,
+                    "split": "",
+                    "predicted": label,
+                    "confidence": 1.0,
+                    "margin": 1.0,
+                    "entropy": 0.0,
+                    "correct": True,
+                    "digest": "",
+                }
+            )
+            confounds.append(
+                {
+                    "sample_id": sample_id,
+                    "method": "grad_cam",
+                    "confound": "face",
+                    "present": shows,
+                    "mass_inside": share,
+                    "area_inside": share,
+                    "lift": 1.0 if shows else math.nan,
+                }
+            )
+    return {"predictions": frame(PREDICTIONS, predictions), "confounds": frame(CONFOUNDS, confounds)}
+
+
+def test_the_least_additions_by_hand():
+    # 10 of 10 and 0 of 10, down to a half: 10 / (10 + x) - y / (10 + y) <= 1 / 2.
+    # Of 5 the best is 10/12 - 3/13 = 0.60, of 6 it is 10/13 - 3/13 = 0.54, of 7 it is 10/14 - 3/13 = 0.48.
+    assert sum(least_additions(Counts(10, 10, 10, 0), 0.5)) == 7
+
+
+def test_nothing_is_added_where_the_target_is_met():
+    assert least_additions(Counts(10, 5, 10, 5), 0.25) == (0, 0)
+    assert least_additions(Counts(4, 1, 10, 0), 0.25) == (0, 0)  # exactly the target
+
+
+def test_a_rare_side_is_cheaper_to_fill():
+    # 10 of 10 against 0 of 1000: filling the others would take hundreds.
+    assert least_additions(Counts(10, 10, 1000, 0), 0.5) == (10, 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))),
+    st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))),
+    st.sampled_from([0.1, 0.25, 0.5]),
+)
+def test_no_smaller_addition_reaches_the_target(one, others, target):
+    counts = Counts(*one, *others)
+    found = least_additions(counts, target)
+    limit = Fraction(str(target))
+    assert counts.after(*found) <= limit
+    smaller = (pair for pair in itertools.product(range(sum(found)), repeat=2) if sum(pair) < sum(found))
+    assert all(counts.after(*pair) > limit for pair in smaller)
+
+
+def test_a_target_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="target"):
+        least_additions(Counts(10, 10, 10, 0), 0.0)
+
+
+def test_both_sides_of_a_confound_get_a_suggestion_with_counts_and_exemplars():
+    tables = tables_of(shirt=(10, 10), shoes=(0, 10))
+    without, with_ = suggest([verdict("shirt")], tables, limits(0.5))
+    assert (without.label, without.kind, without.n_now, without.n_class) == (
+        "shirt",
+        "add without confound",
+        0,
+        10,
+    )
+    assert (with_.label, with_.kind, with_.n_now, with_.n_class) == ("shoes", "add with confound", 0, 10)
+    assert (without.n_to_add, with_.n_to_add) == (3, 4)
+    assert without.exemplars == ()  # there is none yet
+    assert with_.exemplars == ("shirt-000", "shirt-001", "shirt-002", "shirt-003")
+    assert without.text == (
+        "Add about 3 shirt photos without a visible face (now 0 of 10) and 4 shoes photos with one "
+        "(now 0 of 10): the association of face with shirt falls from +100 to about +48 points."
+    )
+    frame(SUGGESTIONS, [without, with_])
+
+
+def test_what_is_there_already_is_shown_as_an_exemplar():
+    without, _ = suggest([verdict("shirt")], tables_of(shirt=(10, 12), shoes=(0, 10)), limits(0.25))
+    assert (without.n_now, without.n_class) == (2, 12)
+    assert without.exemplars == ("shirt-010", "shirt-011")
+
+
+def test_further_targets_stand_in_the_text():
+    tables = tables_of(shirt=(10, 10), shoes=(0, 10))
+    text = suggest([verdict("shirt")], tables, limits(0.5, 0.25, 0.5))[0].text
+    further = least_additions(Counts(10, 10, 10, 0), 0.25)
+    assert text.endswith(f"For +25 points: {further[0]} without and {further[1]} with.")
+
+
+def test_one_side_alone_is_one_suggestion():
+    (only,) = suggest([verdict("shirt")], tables_of(shirt=(10, 10), shoes=(0, 1000)), limits(0.5))
+    assert (only.label, only.n_to_add) == ("shirt", 10)
+    assert only.text == (
+        "Add about 10 shirt photos without a visible face (now 0 of 10): the association of face with shirt "
+        "falls from +100 to about +50 points."
+    )
+
+
+def test_several_other_classes_share_what_is_to_be_added():
+    tables = tables_of(shirt=(40, 40), hat=(0, 5), shoes=(1, 10))
+    with_ = suggest([verdict("shirt")], tables, limits(0.25))[1]
+    assert (with_.label, with_.n_now, with_.n_class) == ("shoes", 1, 10)
+    assert "photos of other classes (spread over shoes and hat) with one (now 1 of 15)" in with_.text
+
+
+def test_a_class_bound_to_the_same_confound_is_not_asked_to_show_more_of_it():
+    tables = tables_of(shirt=(20, 20), hoodie=(30, 60), shoes=(0, 20))
+    suggestions = suggest([verdict("shirt"), verdict("hoodie")], tables, limits(0.1))
+    assert {wish.label for wish in suggestions if wish.kind == "add with confound"} == {"shoes"}
+    frame(SUGGESTIONS, suggestions)  # one row a label, kind and confound
+
+
+def test_several_methods_that_agree_make_one_suggestion():
+    tables = tables_of(shirt=(10, 10), shoes=(0, 10))
+    one = suggest([verdict("shirt")], tables, limits(0.5))
+    assert suggest([verdict("shirt"), verdict("shirt", method="gradient")], tables, limits(0.5)) == one
+
+
+@pytest.mark.parametrize(
+    "found",
+    [verdict("shirt", Status.SOUND), verdict("shirt", Status.UNDECIDED), verdict("shirt", confound=None)],
+)
+def test_only_a_flagged_class_with_a_confound_gets_suggestions(found):
+    assert suggest([found], tables_of(shirt=(10, 10), shoes=(0, 10)), limits(0.5)) == ()
+
+
+def test_no_suggestion_below_the_target_or_without_another_class():
+    assert suggest([verdict("shirt")], tables_of(shirt=(5, 10), shoes=(4, 10)), limits(0.25)) == ()
+    assert suggest([verdict("shirt")], tables_of(shirt=(10, 10)), limits(0.25)) == ()
+
+
+def test_what_is_suggested_brings_the_association_to_the_target():
+    without, with_ = suggest([verdict("shirt")], tables_of(shirt=(30, 33), shoes=(2, 25)), limits(0.25))
+    after = tables_of(shirt=(30, 33 + without.n_to_add), shoes=(2 + with_.n_to_add, 25 + with_.n_to_add))
+    assert suggest([verdict("shirt")], after, limits(0.25)) == ()

@@ -1,0 +1,350 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from audit.tables import ATTRIBUTIONS, CONFOUNDS, PREDICTIONS, VERDICTS, frame
+from audit.types import MapStatus, Status, VerdictLimits
+from audit.verdicts import headline, judge_classes, percent, points, presence
+
+LIMITS = VerdictLimits(
+    q=0.05,
+    delta=0.05,
+    minimum_effect=0.05,
+    minimum_samples=10,
+    minimum_lift=1.5,
+    association_targets=(0.25,),
+    accepted={},
+)
+CLASSES = ("t-shirt", "shoes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Samples of a class, the first `n_faces` with a face; they alternate around their mean shares."""
+
+    label: str
+    n: int = 40
+    n_faces: int = 0
+    face_mass: float = 0.35
+    face_area: float = 0.07
+    object_mass: float = 0.6
+    object_area: float = 0.3
+    wobble: float = 0.02
+    method: str = "grad_cam"
+    status: MapStatus = MapStatus.OK
+
+
+def tables_of(*groups):
+    predictions, attributions, confounds = {}, [], []
+    for group in groups:
+        for index in range(group.n):
+            sample_id = f"{group.label}-{index:03}"
+            shift = group.wobble if index % 2 else -group.wobble
+            shows = index < group.n_faces
+            predictions[sample_id] = prediction(sample_id, group.label)
+            attributions.append(attribution(sample_id, group, shift))
+            confounds.append(confound(sample_id, group, shift, shows))
+    return {
+        "predictions": frame(PREDICTIONS, predictions.values()),
+        "attributions": frame(ATTRIBUTIONS, attributions),
+        "confounds": frame(CONFOUNDS, confounds),
+    }
+
+
+def prediction(sample_id, label):
+    return {
+        "sample_id": sample_id,
+        "path": f"{sample_id}.jpg",
+        "label": label,
+        "split": "",
+        "predicted": label,
+        "confidence": 0.9,
+        "margin": 0.8,
+        "entropy": 0.1,
+        "correct": True,
+        "digest": "0",
+    }
+
+
+def attribution(sample_id, group, shift):
+    row = {column.name: math.nan for column in ATTRIBUTIONS.columns if column.kind == "float64"}
+    return row | {
+        "sample_id": sample_id,
+        "method": group.method,
+        "target": group.label,
+        "status": group.status,
+        "mass_inside": group.object_mass + shift,
+        "area_inside": group.object_area,
+        "edge_mass_inside": 0.4,
+        "shared_interest_case": None,
+        "map_entropy": 0.5,
+        "n_gradients": 1,
+        "reason": "",
+    }
+
+
+def confound(sample_id, group, shift, shows):
+    return {
+        "sample_id": sample_id,
+        "method": group.method,
+        "confound": "face",
+        "present": shows,
+        "mass_inside": group.face_mass + shift if shows else math.nan,
+        "area_inside": group.face_area if shows else math.nan,
+        "lift": (group.face_mass + shift) / group.face_area if shows else math.nan,
+    }
+
+
+def judge(*groups, limits=LIMITS, methods=("grad_cam",)):
+    verdicts = judge_classes(tables_of(*groups), CLASSES, methods, limits)
+    frame(VERDICTS, verdicts)
+    return {(verdict.label, verdict.method): verdict for verdict in verdicts}
+
+
+def shirt_verdict(*groups, limits=LIMITS):
+    return judge(*groups, limits=limits)["t-shirt", "grad_cam"]
+
+
+def accepting(reason):
+    return dataclasses.replace(LIMITS, accepted={"t-shirt": {"face": reason}})
+
+
+READS_FACES = Group("t-shirt", n_faces=40)
+SHOES = Group("shoes")
+
+
+def test_a_bound_confound_that_draws_mass_makes_its_class_suspect_and_no_other():
+    verdicts = judge(READS_FACES, SHOES)
+    shirt, shoes = verdicts["t-shirt", "grad_cam"], verdicts["shoes", "grad_cam"]
+    assert (shirt.status, shirt.confound) == (Status.SUSPECT, "face")
+    assert (shoes.status, shoes.confound) == (Status.SOUND, None)
+    assert shirt.lift == pytest.approx(0.35 / 0.07)
+    assert (shirt.association, shirt.n) == (1.0, 40)
+    assert shirt.q_value < 1e-6
+    assert math.isnan(shirt.n_needed)
+
+
+def test_the_reasons_of_a_suspect_are_sentences_with_numbers():
+    reasons = shirt_verdict(READS_FACES, Group("shoes", n=38)).reasons
+    assert reasons[:3] == (
+        "35 % of the attribution mass lies on face, which covers 7 % of the picture (lift 5.0, n = 40).",
+        "face is in 40 of 40 t-shirt photos and in 0 of 38 others.",
+        "No intervention was run, so this shows where the model looks, not yet what it decides by.",
+    )
+    assert reasons[3] == (
+        "60 % of the attribution mass lies on the object, which covers 30 % of the picture "
+        "(lift 2.0, n = 40); an edge map would put 40 % there."
+    )
+
+
+def test_mass_inside_has_its_interval():
+    verdict = shirt_verdict(READS_FACES, SHOES)
+    assert verdict.mass_inside == pytest.approx(0.6)
+    # Deviation 0.02, 40 samples, level 0.975 (two classes): about 2.33 * 0.02 / sqrt(40) = 0.0074.
+    assert verdict.mass_inside_low == pytest.approx(0.6 - 0.0074, abs=5e-4)
+    assert verdict.mass_inside_high == pytest.approx(0.6 + 0.0074, abs=5e-4)
+
+
+def test_what_was_not_tested_is_not_measured():
+    verdict = shirt_verdict(READS_FACES, SHOES)
+    assert math.isnan(verdict.necessity)
+    assert math.isnan(verdict.sufficiency)
+
+
+def test_a_confound_in_all_classes_alike_is_mentioned_and_does_not_make_suspect():
+    verdict = shirt_verdict(Group("t-shirt", n_faces=20), Group("shoes", n_faces=20))
+    assert (verdict.status, verdict.confound) == (Status.SOUND, None)
+    assert any(
+        reason.startswith("face draws mass but is not bound to the class") for reason in verdict.reasons
+    )
+
+
+def test_a_bound_confound_without_mass_is_mentioned_and_does_not_make_suspect():
+    verdict = shirt_verdict(Group("t-shirt", n_faces=40, face_mass=0.07), SHOES)
+    assert (verdict.status, verdict.confound) == (Status.SOUND, None)
+    assert any(
+        reason.startswith("face is bound to the class but draws hardly more") for reason in verdict.reasons
+    )
+
+
+def test_a_lift_below_the_limit_is_not_enough():
+    # 0.46 of the mass on 0.40 of the picture: 6 points more, yet a lift of 1.15.
+    verdict = shirt_verdict(Group("t-shirt", n_faces=40, face_mass=0.46, face_area=0.4), SHOES)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)  # more photos would not move it
+
+
+def test_an_effect_below_the_limit_is_not_enough():
+    # A lift of 4 on a hundredth of the picture: 3 points of mass, less than delta.
+    verdict = shirt_verdict(Group("t-shirt", n_faces=40, face_mass=0.04, face_area=0.01, wobble=0.01), SHOES)
+    assert verdict.status is Status.SOUND
+
+
+def test_few_samples_are_undecided_and_say_how_many_are_asked_for():
+    verdict = shirt_verdict(Group("t-shirt", n=9, n_faces=9), SHOES)
+    assert (verdict.status, verdict.n_needed, verdict.n) == (Status.UNDECIDED, 10, 9)
+    assert verdict.reasons[0] == "Only 9 t-shirt photos could be measured; a verdict asks for 10."
+
+
+def test_a_class_without_samples_is_undecided():
+    verdict = judge(READS_FACES)["shoes", "grad_cam"]
+    assert (verdict.status, verdict.n) == (Status.UNDECIDED, 0)
+    assert math.isnan(verdict.mass_inside)
+
+
+def test_without_masks_a_confound_is_found_all_the_same():
+    verdict = shirt_verdict(Group("t-shirt", n_faces=40, object_mass=math.nan, object_area=math.nan), SHOES)
+    assert (verdict.status, verdict.confound, verdict.n) == (Status.SUSPECT, "face", 40)
+    assert math.isnan(verdict.mass_inside)
+
+
+def test_without_masks_and_without_a_confound_nothing_is_known_of_the_object():
+    verdict = shirt_verdict(Group("t-shirt", object_mass=math.nan, object_area=math.nan), SHOES)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, None)
+    assert verdict.reasons == (
+        "None of 40 t-shirt photos with a map have a foreground that could be measured, so too little is "
+        "known about the object itself.",
+    )
+    assert math.isnan(verdict.n_needed)
+
+
+def test_mass_off_the_object_that_nothing_explains_is_suspect_without_a_name():
+    verdict = shirt_verdict(Group("t-shirt", object_mass=0.2), SHOES)
+    assert (verdict.status, verdict.confound) == (Status.SUSPECT, None)
+    assert verdict.reasons[0] == "The mass lies outside of the object, and no named thing explains it."
+    assert "20 % of the attribution mass lies on the object, which covers 30 %" in verdict.reasons[1]
+
+
+def test_a_mass_that_may_be_chance_is_undecided_with_a_sample_size():
+    verdict = shirt_verdict(Group("t-shirt", n=20, object_mass=0.33, wobble=0.2), SHOES)
+    assert verdict.status is Status.UNDECIDED
+    # Mean excess 0.03, deviation 0.205, level 0.975: about (2.26 * 0.205 / 0.03) ** 2 = 240.
+    assert verdict.n_needed == pytest.approx(240, abs=5)
+    assert verdict.reasons[-1] == f"About {verdict.n_needed:.0f} t-shirt photos would decide."
+
+
+def test_with_the_samples_that_were_asked_for_it_is_decided():
+    few = Group("t-shirt", n=20, object_mass=0.33, wobble=0.2)
+    needed = int(shirt_verdict(few, SHOES).n_needed)
+    needed += needed % 2  # the samples alternate around their mean, so an odd number has another one
+    assert shirt_verdict(dataclasses.replace(few, n=needed), SHOES).status is Status.SOUND
+
+
+def test_a_bound_confound_of_unclear_mass_is_undecided_with_a_sample_size():
+    # Half of the class shows it: excess 0.02 with deviation 0.1, and delta is 0.05.
+    unclear = Group("t-shirt", n_faces=20, face_mass=0.12, face_area=0.1, wobble=0.1)
+    verdict = shirt_verdict(unclear, SHOES)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    # About (2.25 * 0.103 / 0.03) ** 2 = 62 with a face, so 124 of the class.
+    assert verdict.n_needed == pytest.approx(124, abs=8)
+    assert any(reason.startswith("Whether face matters stays open") for reason in verdict.reasons)
+
+
+def test_an_accepted_confound_stays_visible_and_does_not_make_suspect():
+    verdict = shirt_verdict(READS_FACES, SHOES, limits=accepting("models wear them"))
+    assert (verdict.status, verdict.confound) == (Status.SOUND, "face")
+    assert verdict.lift == pytest.approx(5.0)
+    assert "face is accepted: models wear them" in verdict.reasons
+
+
+def test_an_accepted_confound_that_takes_all_mass_leaves_the_class_undecided():
+    low = dataclasses.replace(READS_FACES, object_mass=0.2)
+    assert shirt_verdict(low, SHOES, limits=accepting("known")).status is Status.UNDECIDED
+
+
+def test_accepting_for_one_class_does_not_accept_for_another():
+    limits = dataclasses.replace(LIMITS, accepted={"shoes": {"face": "known"}})
+    assert shirt_verdict(READS_FACES, SHOES, limits=limits).status is Status.SUSPECT
+
+
+def test_with_one_class_alone_an_association_cannot_be_measured():
+    verdict = shirt_verdict(READS_FACES)
+    assert verdict.status is Status.UNDECIDED
+    assert any("face draws mass but cannot be compared" in reason for reason in verdict.reasons)
+
+
+def test_maps_that_did_not_converge_are_named():
+    verdict = shirt_verdict(dataclasses.replace(READS_FACES, status=MapStatus.NOT_CONVERGED), SHOES)
+    assert verdict.reasons[-1] == "40 of the maps of t-shirt photos: not converged."
+
+
+def test_methods_are_judged_apart_and_in_the_given_order():
+    tables = tables_of(READS_FACES, SHOES)
+    other = tables_of(
+        dataclasses.replace(READS_FACES, method="gradient", face_mass=0.07),
+        dataclasses.replace(SHOES, method="gradient"),
+    )
+    both = {
+        "predictions": tables["predictions"],
+        "attributions": frame(ATTRIBUTIONS, records(tables, other, "attributions")),
+        "confounds": frame(CONFOUNDS, records(tables, other, "confounds")),
+    }
+    verdicts = judge_classes(both, CLASSES, ("gradient", "grad_cam"), LIMITS)
+    assert [(verdict.label, verdict.method, verdict.status) for verdict in verdicts] == [
+        ("t-shirt", "gradient", Status.SOUND),
+        ("t-shirt", "grad_cam", Status.SUSPECT),
+        ("shoes", "gradient", Status.SOUND),
+        ("shoes", "grad_cam", Status.SOUND),
+    ]
+    worst = headline(verdicts)
+    assert {label: verdict.method for label, verdict in worst.items()} == {
+        "t-shirt": "grad_cam",
+        "shoes": "gradient",
+    }
+
+
+def records(one, other, name):
+    return [*one[name].to_dict("records"), *other[name].to_dict("records")]
+
+
+def test_noise_over_many_confounds_is_not_found():
+    rng = np.random.default_rng(0)
+    tables = tables_of(SHOES, Group("t-shirt"))
+    names = [f"thing {index}" for index in range(40)]
+    rows = [
+        confound(f"t-shirt-{index:03}", dataclasses.replace(READS_FACES, face_mass=share), 0.0, True)
+        | {"confound": name}
+        for name in names
+        for index, share in enumerate(rng.beta(0.07, 0.93, 40))  # mean 0.07, the area
+    ]
+    tables["confounds"] = frame(CONFOUNDS, rows)
+    verdict = judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)[0]
+    assert verdict.status is Status.UNDECIDED
+
+
+def test_the_order_of_rows_changes_nothing():
+    tables = tables_of(dataclasses.replace(READS_FACES, face_mass=0.3), SHOES)
+    shuffled = {name: table.sample(frac=1, random_state=3) for name, table in tables.items()}
+    one, other = (judge_classes(which, CLASSES, ("grad_cam",), LIMITS) for which in (tables, shuffled))
+    assert [verdict.reasons for verdict in one] == [verdict.reasons for verdict in other]
+
+
+def test_a_sample_without_a_row_does_not_show_the_confound():
+    tables = tables_of(Group("t-shirt", n=3, n_faces=2))
+    tables["confounds"] = tables["confounds"].iloc[1:]
+    assert list(presence(tables)["face"]) == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0 %"),
+        (0.004, "under 1 %"),
+        (0.33, "33 %"),
+        (0.996, "over 99 %"),
+        (0.999999, "over 99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_nothing_and_everything_are_said_only_of_exactly_that(share, text):
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("association", "text"),
+    [(1.0, "+100"), (0.999, "over +99"), (0.5, "+50"), (-0.25, "-25"), (-0.001, "under -1"), (0.0, "+0")],
+)
+def test_points_carry_their_sign(association, text):
+    assert points(association) == text
