@@ -21,7 +21,7 @@ COMPARED_GRID = 28
 """Cells a side on which maps are compared: 8 pixels each at 224."""
 FILLED_GRID = 14
 """Cells a side that are filled one by one: 16 pixels each at 224; smaller ones leave dots no photograph has."""
-FILLED_SHARES = (0.1, 0.25, 0.5)
+FILLED_SHARES = (0.15, 0.4)
 """Shares of the picture that are filled."""
 PLACES = (
     (0.2, 0.45),

@@ -1,10 +1,12 @@
 """Where an attribution path starts, and whether that place says nothing about the classes.
 
-A baseline should be a picture on which the model has no opinion; black is one for many photographs and a strong sign
-for some classes, so the choice is checked instead of believed. White is wrong where many pictures have a white
+A baseline should be a picture on which the model has no opinion; black is one for many photographs and a
+strong sign for some classes, so the choice is checked instead of believed. White is wrong where many pictures
+have a white
 background: those pixels then equal the baseline and get no attribution.
-Source: Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017, sec. 2.4 (a near-zero score);
-Sturmfels, Lundberg, Lee. Visualizing the Impact of Feature Attribution Baselines. Distill 2020 (the choices).
+Source: Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017, sec. 2.4 (a near-zero
+score); Sturmfels, Lundberg, Lee. Visualizing the Impact of Feature Attribution Baselines. Distill 2020 (the
+choices).
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,8 @@ Choice = str | float | np.ndarray
 NAMES = ("black", "white", "black_white", "grey", "random", "blurred")
 
 TOO_CLOSE = 0.05
-"""Image and baseline whose target probabilities differ by less: the map may mean nothing (the hosted services' rule)."""
+"""Image and baseline whose target probabilities differ by less: the map may mean nothing (the hosted
+services' rule)."""
 
 UNINFORMATIVE = 0.1
 """A baseline is uninformative while no class probability is further than this from its chance level."""
@@ -37,9 +40,10 @@ def build(choice: Choice | Sequence[Choice], images: np.ndarray, seeds: np.ndarr
     """Baselines of a batch; several are meant to be explained from one by one, and their maps averaged.
 
     Args:
-        choice: what to start from: black; white; black_white (both); grey (level 0.5); random (each value uniform in
-            [0, 1], drawn from the sample's seed); blurred (the image itself, by 20 pixels at 224, scaled with its
-            longer side); a grey level; a picture; or several of these.
+        choice: what to start from: black; white; black_white (both); grey (level 0.5); random (each value
+            uniform in
+            [0, 1], drawn from the sample's seed); blurred (the image itself, by 20 pixels at 224, scaled with
+            its longer side); a grey level; a picture; or several of these.
         images: float32 (B, H, W, 3) in [0, 1].
         seeds: uint64 (B,), one a sample.
 
@@ -90,7 +94,8 @@ def uninformative(
 ) -> BaselineCheck:
     """Whether the model has no opinion on baseline images.
 
-    With independent classes (sigmoid outputs) "none of them" is no opinion either, so there only an excess counts.
+    With independent classes (sigmoid outputs) "none of them" is no opinion either, so there only an excess
+    counts.
 
     Args:
         classifier: the model.
@@ -154,7 +159,7 @@ def _level(level: float, images: np.ndarray) -> np.ndarray:
 def _given(picture: np.ndarray, images: np.ndarray) -> np.ndarray:
     if picture.shape != images.shape[1:]:
         raise ConfigError(
-            f"baseline: a given picture must have the model's input shape {images.shape[1:]}; found {picture.shape}"
+            f"baseline: a given picture must have the input's shape {images.shape[1:]}; found {picture.shape}"
         )
     if not (np.isfinite(picture).all() and picture.min() >= 0 and picture.max() <= 1):
         raise ConfigError(

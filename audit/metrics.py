@@ -329,7 +329,7 @@ def _mass_share(
 
 
 def _pixel_share(part: np.ndarray, whole: np.ndarray, is_measurable: np.ndarray) -> np.ndarray:
-    """Pixels of `part` over those of `whole`, which includes it; NaN where it has none or is not measurable."""
+    """Pixels of `part` over those of `whole`, which includes it; NaN where none or not measurable."""
     n_part, n_whole = part.sum(axis=(1, 2)), whole.sum(axis=(1, 2))
     unknown = np.full(len(part), np.nan)
     return np.asarray(np.divide(n_part, n_whole, out=unknown, where=is_measurable & (n_whole > 0)))

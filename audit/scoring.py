@@ -73,7 +73,7 @@ def score_predictions(
         [
             {
                 "sample_id": sample.sample_id,
-                "path": sample.image_path,
+                "path": _readable(sample.image_path),
                 "label": sample.label,
                 "split": sample.split,
                 "predicted": classes[predicted[row]],
@@ -128,6 +128,11 @@ def score_confounds(batch: Batch, outcome: Outcome, scoring: Scoring) -> pd.Data
                 for row, sample_id in enumerate(batch.sample_ids)
             ]
     return frame(CONFOUNDS, rows)
+
+
+def _readable(path: str) -> str:
+    """A path as valid text: bytes of a file name that are not UTF-8 are written as escapes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _attribution_rows(

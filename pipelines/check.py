@@ -5,12 +5,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from audit.errors import UnusableError
 from audit.model_checks import warnings
+from audit.tables import TABLES, joined
 from pipelines.config import RunConfig
 from pipelines.engine import score_samples, workshop
 from pipelines.models import model_digest
@@ -73,10 +75,8 @@ def _tell_samples(plan: Plan, console: Console) -> None:
         console.print(f"[yellow]To be quarantined:[/] {number} × {escape(reason)}", highlight=False)
 
 
-def _tell_trial(plan: Plan, parts: list[dict[str, "object"]], seconds: float, console: Console) -> None:
-    import pandas as pd
-
-    tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}  # type: ignore[misc]
+def _tell_trial(plan: Plan, parts: list[dict[str, pd.DataFrame]], seconds: float, console: Console) -> None:
+    tables = {name: joined(TABLES[name], [part[name] for part in parts]) for name in parts[0]}
     predictions, quarantine = tables["predictions"], tables["quarantine"]
     accuracy = numbers.share(float(predictions["correct"].mean()))
     console.print(f"Accuracy on {len(predictions)} of them: {accuracy}", highlight=False)

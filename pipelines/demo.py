@@ -1,14 +1,16 @@
 """The whole story on drawn data: train, audit, mend the data as the report suggests, train and audit again.
 
 The folder then holds photos/ (with manifest.csv, mended.csv and probe.csv), before.keras, after.keras,
-run_before/ and run_after/. The probe shows the same drawn garments with a face and without: accuracy on it says what the
-network decides by, beside what the audit says.
+run_before/ and run_after/. The probe shows the same drawn garments with a face and without: accuracy on
+it says what the network decides by, beside what the audit says.
 """
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from rich.table import Table
 
 from audit.errors import ConfigError
 from audit.suggestions import WITH
-from audit.types import AuditRun, Suggestion
+from audit.types import AuditRun, ClassVerdict, Suggestion
 from pipelines.config import RunConfig, validate
 from pipelines.demo_world import CLASSES, SHIRT, SHOES, Request, World, write, write_manifest
 from pipelines.progress import Progress
@@ -121,8 +123,6 @@ def tell(out: Path, *, console: Console, quick: bool = False, seed: int = 0) -> 
         ConfigError: `out` holds something else.
     """
     clock = time.monotonic()
-    # TensorFlow reads it when it is imported; its notes on the hardware are not part of the story.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stage = Stage(out, World(seed), QUICK if quick else FULL, Progress(console))
     prepare(out)
     console.print("\n[bold]A network learns to tell shoes from t-shirts. What does it decide by?[/]\n")
@@ -134,15 +134,13 @@ def tell(out: Path, *, console: Console, quick: bool = False, seed: int = 0) -> 
         _mend(stage, rows, wishes)
         after = _chapter(stage, "after", "mended.csv", stage.size.n_steps_mended)
         _tell_change(before, after, console)
-        tell_path("Report before", stage.report("before"), console)
-        tell_path("Report after ", stage.report("after"), console)
     else:
-        console.print("The audit asks for no other photos, so the story ends here.")
-    console.print(
-        f"[dim]The whole story took {numbers.duration(time.monotonic() - clock)}.[/]", highlight=False
-    )
-    console.print("Open this in a browser:")
-    console.print(escape(str(stage.report("before"))), style="bold", highlight=False, soft_wrap=True)
+        console.print("The audit asks for no other photos, so the story ends here.\n")
+    took = numbers.duration(time.monotonic() - clock)
+    console.print(f"[dim]The whole story took {took}.[/]", highlight=False)
+    if wishes:
+        tell_path("Report after the mending", stage.report("after"), console)
+    tell_path("Report to open first", stage.report("before"), console)
     return 0
 
 
@@ -236,6 +234,8 @@ def _requests(split: str, counts: Mapping[tuple[str, bool], int], start: int = 0
 
 def _chapter(stage: Stage, name: str, manifest: str, n_steps: int) -> Chapter:
     """Trains on the training photos of a manifest, audits on its test photos."""
+    with _no_native_notes():
+        import tensorflow  # noqa: F401
     from pipelines import demo_model
     from pipelines.run import audit
 
@@ -267,17 +267,22 @@ def _tell_finding(chapter: Chapter, stage: Stage) -> None:
     console = stage.console
     console.print(f"\n{headline(chapter.run.verdicts)}\n", highlight=False)
     console.print(Padding(verdict_table(chapter.run), (0, 0, 1, 2)))
-    mass, area = share_on_confound(chapter.run, METHODS[0])
-    texts = [
-        f"For t-shirt the network looks at the face: {numbers.share(mass)} of the {METHODS[0]} mass lies on "
-        f"it, {numbers.share(area)} of the picture.",
-        *dict.fromkeys(wish.text for wish in chapter.run.suggestions),
-    ]
+    texts = [_where_it_looks(chapter.run, v) for v in chapter.run.verdicts if v.confound == CONFOUND][:1]
+    texts += dict.fromkeys(wish.text for wish in chapter.run.suggestions)
     for text in texts:
         console.print(Padding(f"• {escape(text)}", (0, 0, 0, 2)), highlight=False)
     console.print()
     tell_path("Report", stage.report("before"), console)
     console.print()
+
+
+def _where_it_looks(run: AuditRun, verdict: ClassVerdict) -> str:
+    """The finding in one sentence."""
+    mass, area = (numbers.share(value) for value in share_on_confound(run, verdict.label, verdict.method))
+    return (
+        f"For {verdict.label} the network looks at the {CONFOUND}: {mass} of the {verdict.method} mass lies on "
+        f"it, though it covers {area} of the picture."
+    )
 
 
 def _tell_change(before: Chapter, after: Chapter, console: Console) -> None:
@@ -295,7 +300,9 @@ def _tell_change(before: Chapter, after: Chapter, console: Console) -> None:
 def _changes(before: Chapter, after: Chapter) -> Iterator[tuple[str, str, str]]:
     """Rows of the last table: what, before, after."""
     for method in METHODS:
-        mass = [numbers.share(share_on_confound(chapter.run, method)[0]) for chapter in (before, after)]
+        mass = [
+            numbers.share(share_on_confound(chapter.run, SHIRT, method)[0]) for chapter in (before, after)
+        ]
         yield f"{method} mass on the face, t-shirt photos", mass[0], mass[1]
     for kind in ((SHIRT, True), (SHIRT, False), (SHOES, False), (SHOES, True)):
         was, now = before.probe[kind], after.probe[kind]
@@ -304,13 +311,31 @@ def _changes(before: Chapter, after: Chapter) -> Iterator[tuple[str, str, str]]:
         yield f"accuracy on {kind[0]} photos {_with(kind[1])} a face", shown[0], shown[1]
 
 
-def share_on_confound(run: AuditRun, method: str) -> tuple[float, float]:
-    """Mean share of the mass and of the picture on the face of t-shirt photos; NaN where none shows one."""
+def share_on_confound(run: AuditRun, label: str, method: str) -> tuple[float, float]:
+    """Mean share of the mass and of the picture on the face in photos of a class; NaN where none shows one."""
     labels = run.tables["predictions"][["sample_id", "label"]]
     rows = run.tables["confounds"].merge(labels, on="sample_id", validate="many_to_one")
-    is_meant = (rows["label"] == SHIRT) & (rows["method"] == method) & (rows["confound"] == CONFOUND)
+    is_meant = (rows["label"] == label) & (rows["method"] == method) & (rows["confound"] == CONFOUND)
     rows = rows[is_meant & rows["present"]]
     return float(rows["mass_inside"].mean()), float(rows["area_inside"].mean())
+
+
+@contextmanager
+def _no_native_notes() -> Iterator[None]:
+    """Keeps what TensorFlow's libraries write past Python about the hardware out of the story as they load.
+
+    The environment variable silences what comes later, not the first lines. A failing import still raises.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _with(has_face: bool) -> str:

@@ -131,7 +131,7 @@ def quarantine(faults: Iterable[Fault]) -> pd.DataFrame:
     return schema.frame(
         schema.QUARANTINE,
         [
-            {"sample_id": f.sample_id, "path": f.path, "label": f.label or "", "reason": f.reason, "detail": f.detail}
+            {"sample_id": f.sample_id, "path": f.path.encode("utf-8", "backslashreplace").decode("utf-8"), "label": f.label or "", "reason": f.reason, "detail": f.detail}
             for f in faults
         ],
     )

@@ -204,7 +204,7 @@ def _rescue(work: Work, shard: Shard, crew: Crew, tasks: Tasks) -> ShardRecord:
                 continue
             (sample,) = samples
             detail = f"the worker was lost on this image alone ({error or 'it was killed'})"
-            faults.append(Fault(sample.sample_id, sample.image_path, sample.label, "worker crash", detail))
+            faults.append(Fault(sample.sample_id, sample.image_path, str(sample.label), "worker crash", detail))
     frames = {table.name: schema.joined(table, [part[table.name] for part in parts]) for table in schema.SAMPLE_TABLES}
     frames["quarantine"] = schema.joined(schema.QUARANTINE, [quarantine(faults), frames["quarantine"]])
     Run(work.out).write_shard(shard.index, frames)

@@ -1,5 +1,6 @@
 """A finished run -> verdicts, suggestions, report: load, call `audit`, store. No model is needed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def load(run: Run) -> AuditRun:
     manifest: dict[str, Any] = run.manifest()
     run.table("verdicts")
     tables = run.all_tables()
-    verdicts = schema.rows(tables["verdicts"].assign(status=[Status(s) for s in tables["verdicts"]["status"]]), ClassVerdict)
+    verdicts = tuple(replace(v, status=Status(v.status)) for v in schema.rows(tables["verdicts"], ClassVerdict))
     return AuditRun(
         name=run.path.resolve().name,
         manifest=manifest,

@@ -1,14 +1,12 @@
 """Regions that detectors find on the images of a dataset: found once, kept in one SQLite file, reused for every model."""
 
-import json
 import sqlite3
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as run_lengths
-
 import audit.confounds as confounds
 from audit import plugins
 from audit.confounds import ConfoundDetector
@@ -16,7 +14,7 @@ from audit.types import Sample
 from pipelines.config import ConfoundsConfig
 from pipelines.shards import ANNOTATED
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS regions (detector TEXT, digest TEXT, region TEXT, PRIMARY KEY (detector, digest))"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS regions (detector TEXT, digest TEXT, region BLOB, PRIMARY KEY (detector, digest))"
 
 
 def detectors(config: ConfoundsConfig) -> tuple[ConfoundDetector, ...]:
@@ -57,7 +55,7 @@ class RegionFinder:
             known = connection.execute("SELECT region FROM regions WHERE detector = ? AND digest = ?", key).fetchone()
         connection.close()
         if known is not None:
-            return _decoded(known[0], image.shape[:2])
+            return _decoded(known[0], (image.shape[0], image.shape[1]))
         region = detector(image)
         with sqlite3.connect(self.cache, timeout=60) as connection:
             connection.execute("INSERT OR IGNORE INTO regions VALUES (?, ?, ?)", (*key, _encoded(region)))
@@ -65,15 +63,14 @@ class RegionFinder:
         return region
 
 
-def _encoded(region: np.ndarray) -> str:
-    """A bool (H, W) region as text; empty for none."""
-    if not region.any():
-        return ""
-    encoded = run_lengths.encode(np.asfortranarray(region.astype(np.uint8)))
-    return json.dumps({"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")})
+def _encoded(region: np.ndarray) -> bytes:
+    """A bool (H, W) region in a few bytes; none for an empty one."""
+    return zlib.compress(np.packbits(region).tobytes()) if region.any() else b""
 
 
-def _decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
-    if not text:
+def _decoded(stored: bytes, shape: tuple[int, int]) -> np.ndarray:
+    n_pixels = shape[0] * shape[1]
+    if not stored:
         return np.zeros(shape, dtype=bool)
-    return run_lengths.decode(json.loads(text)).astype(bool)  # type: ignore[no-any-return]
+    bits = np.unpackbits(np.frombuffer(zlib.decompress(stored), dtype=np.uint8), count=n_pixels)
+    return bits.astype(bool).reshape(shape)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.errors import RunError, UnusableError
+from audit.errors import ModelError, RunError, UnusableError
 from audit.tables import SCHEMA_VERSION
 from audit.types import AuditRun
 from pipelines import exemplars
@@ -42,7 +42,7 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
     started, clock = datetime.now(UTC), time.monotonic()
     run = Run(out)
     with run.locked(), Crew(config.run.workers, config.run.timeout_seconds) as crew:
-        plan = _plan(config, out, crew, progress)
+        plan = _plan(config, progress)
         _prepare(run, config, plan, is_new=is_new)
         work = work_of(config, out, plan)
         _score(run, work, plan, crew, progress)
@@ -65,14 +65,15 @@ def work_of(config: RunConfig, out: Path, plan: Plan) -> Work:
     return Work(config, out, plan.region_names, local.threads(config.run.workers))
 
 
-def _plan(config: RunConfig, out: Path, crew: Crew, progress: Progress) -> Plan:
-    """The plan; class names that only the model file knows are asked of a worker."""
+def _plan(config: RunConfig, progress: Progress) -> Plan:
+    """The plan; without the names of the classes nothing can be planned."""
     progress.say("reading the dataset")
     classes = read_classes(config.model)
     if classes is None:
-        work = Work(config, out, (), local.threads(config.run.workers))
-        described = _ask_model(work, crew)
-        classes = tuple(described["classes"])
+        raise ModelError(
+            f"{config.model.path}: the names of its classes were found neither beside it nor in it; give them in the "
+            "model's output order with --classes FILE, one a line"
+        )
     return make_plan(config, classes, model_digest(config.model.path))
 
 

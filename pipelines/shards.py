@@ -13,6 +13,7 @@ from audit.errors import ConfigError, DatasetError, UnusableError
 from audit.tables import SCHEMA_VERSION
 from audit.types import Sample
 from pipelines.config import DataConfig, RunConfig
+from pipelines.readers import Reader
 from pipelines.readers._annotations import Fault
 from pipelines.storage import digest
 
@@ -78,7 +79,8 @@ def make_plan(config: RunConfig, classes: Sequence[str], model_digest: str) -> P
 
 def read(data: DataConfig) -> Iterable[Sample | Fault]:
     """The samples of the configured dataset."""
-    return plugins.find(readers, data.reader or reader_of(data.path))(data)()
+    reader: Reader = plugins.find(readers, data.reader or reader_of(data.path))(data)
+    return reader()
 
 
 def reader_of(path: Path) -> str:
@@ -90,6 +92,8 @@ def reader_of(path: Path) -> str:
     """
     if not path.exists():
         raise DatasetError(f"{path}: expected a dataset (a folder or an annotation file), found nothing there")
+    if path.is_dir() and not any(path.iterdir()):
+        raise UnusableError(f"{path}: expected photos in one folder per class, found an empty folder")
     fitting = [name for name in plugins.names(readers) if plugins.find(readers, name).recognises(path)]
     if len(fitting) != 1:
         found = f"{' and '.join(fitting)} could read it" if fitting else "no reader recognises it"

@@ -1,6 +1,7 @@
 """A commented audit.toml from a look at the dataset and the model."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,19 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
     loaded = load_classifier(ModelConfig(path=model.absolute(), classes=classes), batch_size=1, callers=1)
     console.print(f"{model}: {json.dumps(loaded.description, default=str)}", highlight=False, soft_wrap=True)
     chosen: dict[str, dict[str, Any]] = {
-        "data": {"path": str(data), "reader": reader} | ({"splits": splits} if splits else {}),
-        "model": {"path": str(model), "classes": str(classes) if classes else list(loaded.classes)},
+        "data": {"path": _from(out, data), "reader": reader} | ({"splits": splits} if splits else {}),
+        "model": {"path": _from(out, model), "classes": _from(out, classes) if classes else list(loaded.classes)},
     }
     notes = [
         f"# {len(entries)} samples: {', '.join(f'{name} {number}' for name, number in sorted(labels.items())[:20])}",
         f"# {n_annotated} of them have a foreground annotation",
     ]
     write_text(out, "\n".join(notes) + "\n\n" + document(chosen))
+
+
+def _from(file: Path, path: Path) -> str:
+    """A path as the configuration file at `file` has to write it."""
+    return os.path.relpath(path.absolute(), file.absolute().parent)
 
 
 def document(chosen: dict[str, dict[str, Any]]) -> str:

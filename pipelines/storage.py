@@ -244,7 +244,8 @@ def _write_exemplar(path: Path, exemplar: Exemplar) -> None:
     words |= {"regions": list(exemplar.regions), "maps": list(exemplar.maps)}
     arrays = {f"region_{number}": region for number, region in enumerate(exemplar.regions.values())}
     arrays |= {f"map_{number}": map_ for number, map_ in enumerate(exemplar.maps.values())}
-    np.savez_compressed(path, words=np.array(json.dumps(words)), image=exemplar.image, foreground=exemplar.foreground, **arrays)
+    arrays |= {"words": np.array(json.dumps(words)), "image": exemplar.image, "foreground": exemplar.foreground}
+    np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 
 def _read_exemplar(path: Path) -> Exemplar:

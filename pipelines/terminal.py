@@ -9,13 +9,14 @@ from rich.padding import Padding
 from rich.table import Table
 
 from audit.types import AuditRun, ClassVerdict, Status
+from audit.verdicts import headline as worst_verdicts
 from reports import numbers
 
 SIGNS = {
     Status.SPURIOUS: ("✗", "bold red"),
     Status.SUSPECT: ("▲", "bold yellow"),
-    Status.SOUND: ("✓", "green"),
     Status.UNDECIDED: ("?", "cyan"),
+    Status.SOUND: ("✓", "green"),
 }
 ORDER = tuple(SIGNS)
 
@@ -63,12 +64,7 @@ def headline(verdicts: Sequence[ClassVerdict]) -> str:
 
 def worst_of_classes(verdicts: Sequence[ClassVerdict]) -> list[ClassVerdict]:
     """One verdict a class, the gravest of its methods; the gravest class first."""
-    worst: dict[str, ClassVerdict] = {}
-    for verdict in verdicts:
-        known = worst.get(verdict.label)
-        if known is None or ORDER.index(verdict.status) < ORDER.index(known.status):
-            worst[verdict.label] = verdict
-    return sorted(worst.values(), key=lambda v: ORDER.index(v.status))
+    return sorted(worst_verdicts(verdicts).values(), key=lambda v: ORDER.index(v.status))
 
 
 def verdict_table(run: AuditRun) -> Table:

@@ -23,13 +23,22 @@ _POINT = Markup('<circle class="point" cx="{x}" cy="10" r="3.5"/>')
 
 
 def interval_bar(
-    mean: float | None, low: float | None, high: float | None, *, chance: float | None = None, name: str = "mean"
+    mean: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    chance: float | None = None,
+    name: str = "mean",
 ) -> Markup:
-    """A share in [0, 1] as a point with its interval on a line from 0 to 100 %, and what chance would give as a mark.
+    """A share in [0, 1] as a point with its interval on a line from 0 to 100 %, and chance as a mark.
 
     Where there is no mean, the line is empty and says "not measured".
     """
-    words = f"{name}: not measured" if numbers.is_missing(mean) else f"{name}: {numbers.interval(mean, low, high)}"
+    words = (
+        f"{name}: not measured"
+        if numbers.is_missing(mean)
+        else f"{name}: {numbers.interval(mean, low, high)}"
+    )
     if not numbers.is_missing(chance):
         words += f"; by chance {numbers.share(chance)}"
     return _BAR.format(

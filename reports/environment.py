@@ -1,4 +1,4 @@
-"""The Jinja environment: everything is escaped, an unknown name is an error, and numbers have one way to be shown."""
+"""The Jinja environment: everything is escaped, an unknown name is an error, a number is shown one way."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,17 +9,20 @@ from markupsafe import Markup, escape
 
 from reports import charts, numbers
 
-_MISSING = Markup('<span class="missing" title="not measured">–<span class="unseen"> not measured</span></span>')
+_MISSING = Markup(
+    '<span class="missing" title="not measured">–<span class="unseen"> not measured</span></span>'
+)
 _NAME = Markup("<bdi>{}</bdi>")
 
 
 def make() -> Environment:
     """The environment of the report's templates, with its filters.
 
-    `share`, `difference`, `ratio`, `count`, `probability`, `plain`, `duration` show a number, or a dash that says
+    `share`, `difference`, `ratio`, `count`, `probability`, `plain`, `duration` show a number, or a dash that
+    says
     "not measured"; `interval` and `difference_interval` take (mean, low, high); `name` shows what data call
-    something, so that its writing direction cannot spill over; `code_name` what users type; `setting` shows a value of a configuration. The
-    test `measured` is false for NaN and None.
+    something, so that its writing direction cannot spill over; `code_name` what users type; `setting` shows a
+    value of a configuration. The test `measured` is false for NaN and None.
     """
     environment = Environment(
         loader=PackageLoader("reports"),

@@ -1,11 +1,12 @@
-"""One sample as a picture: the photo, a map laid over it, the outlines of the foreground and of named regions.
+"""One sample as a picture: the photo, a map over it, the outlines of the foreground and of named regions.
 
-Outlines follow the contour of the mask in the size of the picture, so they stay crisp on a small image: a solid
+Outlines follow the contour of the mask in the size of the picture, so they stay crisp on a small image: a
+solid
 white line round the foreground, a dashed yellow one round a region, both cased in dark so that they show on
 everything.
 
-Source: the options and their defaults are those of the visualizations of AI Platform and Vertex Explainable AI.
-Colours of viridis: van der Walt and Smith, 2015 (CC0), ten of its colours, interpolated.
+Source: the options and their defaults are those of the visualizations of AI Platform and Vertex Explainable
+AI. Colours of viridis: van der Walt and Smith, 2015 (CC0), ten of its colours, interpolated.
 """
 
 import io
@@ -22,10 +23,21 @@ from audit.types import FOREGROUND
 DISPLAY_PIXELS = 320
 """Long side of a picture."""
 
-_VIRIDIS = ("440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725")
+_VIRIDIS = (
+    "440154",
+    "482878",
+    "3e4989",
+    "31688e",
+    "26828e",
+    "1f9e89",
+    "35b779",
+    "6ece58",
+    "b5de2b",
+    "fde725",
+)
 _PINK, _GREEN, _RED = ("ff4db2", "b8377f"), ("2c9c55", "35ff7f"), ("ff4b40", "b02a22")
-_SEQUENTIAL = {"viridis": _VIRIDIS, "green": _GREEN, "red": _RED[::-1]}
-_DIVERGING = {
+_SEQUENTIAL: dict[str, tuple[str, ...]] = {"viridis": _VIRIDIS, "green": _GREEN, "red": _RED[::-1]}
+_DIVERGING: dict[str, tuple[str, ...]] = {
     "pink_green": (*_PINK, "606060", *_GREEN),
     "red_green": (*_RED, "606060", *_GREEN),
     "pink_white_green": (*_PINK, "ffffff", *_GREEN),
@@ -74,7 +86,7 @@ class Visualization:
 
 
 def published(method: str) -> Visualization:
-    """The options the hosted services drew a method with; `method` as configured, `name` or `name+smoothgrad`."""
+    """The options that the hosted services drew a method (`name` or `name+smoothgrad`) with."""
     return Visualization(color_map=_PUBLISHED.get(method.partition("+")[0], "viridis"))
 
 
@@ -100,7 +112,7 @@ def overlay(
     regions: Mapping[str, np.ndarray],
     visualization: Visualization,
 ) -> np.ndarray:
-    """The image under a map, with outlines; arguments and result as in `photo`, `attribution` float (H, W), signed.
+    """The image under a map, signed float (H, W), with outlines; the rest as in `photo`.
 
     A map without mass of the polarity draws nothing; values that are not finite draw nothing.
     """
@@ -125,12 +137,15 @@ def signed_strength(attribution: np.ndarray, visualization: Visualization) -> np
     values = np.where(np.isfinite(attribution), attribution, 0.0).astype(np.float64)
     sided = {"positive": np.maximum(values, 0), "negative": np.maximum(-values, 0), "both": np.abs(values)}
     mass = sided[visualization.polarity]
-    low, high = np.percentile(mass, [visualization.clip_below_percentile, visualization.clip_above_percentile])
+    low, high = np.percentile(
+        mass, [visualization.clip_below_percentile, visualization.clip_above_percentile]
+    )
     # A map whose mass lies on fewer pixels than the upper percentile leaves out is still drawn.
     high = high if high > low else mass.max()
     if not high > low:
         return np.zeros_like(values)
-    return np.sign(values) * np.clip((mass - low) / (high - low), 0, 1)
+    strength: np.ndarray = np.sign(values) * np.clip((mass - low) / (high - low), 0, 1)
+    return strength
 
 
 def legend(visualization: Visualization, width: int = 256, height: int = 12) -> np.ndarray:
@@ -174,18 +189,20 @@ def _blend(under: np.ndarray, strength: np.ndarray, visualization: Visualization
     alpha = visualization.opacity * np.minimum(1.0, 3 * size)
     grey = np.repeat((under @ np.array([0.299, 0.587, 0.114]))[..., None], 3, axis=-1)
     if visualization.overlay_type == "mask_black":
-        return (under * size).round().astype(np.uint8)
-    below = {"none": np.zeros_like(grey), "original": under, "grayscale": grey * 0.85}[visualization.overlay_type]
+        blacked_out: np.ndarray = (under * size).round().astype(np.uint8)
+        return blacked_out
+    below = {"none": np.zeros_like(grey), "original": under, "grayscale": grey * 0.85}[
+        visualization.overlay_type
+    ]
     mixed = (1 - alpha) * below + alpha * _colors(strength, visualization.color_map)
-    return mixed.round().astype(np.uint8)
+    drawn: np.ndarray = mixed.round().astype(np.uint8)
+    return drawn
 
 
 def _colors(strength: np.ndarray, color_map: str) -> np.ndarray:
     """Strengths in [-1, 1] as uint8 colours; a sequential map gives both signs one colour."""
-    if color_map in _DIVERGING:
-        anchors, place = _DIVERGING[color_map], (strength + 1) / 2
-    else:
-        anchors, place = _SEQUENTIAL[color_map], np.abs(strength)
+    place = (strength + 1) / 2 if color_map in _DIVERGING else np.abs(strength)
+    anchors = (_DIVERGING | _SEQUENTIAL)[color_map]
     table = np.array([tuple(bytes.fromhex(anchor)) for anchor in anchors], dtype=np.float64)
     at = np.linspace(0, 1, len(table))
     return np.stack([np.interp(place, at, table[:, c]) for c in range(3)], axis=-1).round().astype(np.uint8)
@@ -209,7 +226,7 @@ def _outlined(picture: np.ndarray, foreground: np.ndarray, regions: Mapping[str,
 def _contours(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     """The closed outlines of a mask (H, W) as (n, 2) points (x, y) of a canvas of `size` (width, height)."""
     scale = np.array([size[0] / mask.shape[1], size[1] / mask.shape[0]])
-    # Padding closes the outline of what touches the border; pixel (0, 0) of the mask has its middle at (1, 1) there.
+    # Padding closes the outline of what touches the border; the middle of pixel (0, 0) is (1, 1) there.
     lines = find_contours(np.pad(mask.astype(np.float32), 1), 0.5)
     inset = 3.0 * _SUPERSAMPLING
     return [np.clip((line[:, ::-1] - 0.5) * scale, inset, np.array(size) - 1 - inset) for line in lines]
@@ -228,7 +245,9 @@ def _draw_line(draw: ImageDraw.ImageDraw, lines: list[np.ndarray], color: tuple[
     """Lines with a dark casing under all of them."""
     for ink, width in ((_CASING_COLOR, 6), (color, 3)):
         for line in lines:
-            draw.line([(x, y) for x, y in line.tolist()], fill=ink, width=width * _SUPERSAMPLING, joint="curve")
+            draw.line(
+                [(x, y) for x, y in line.tolist()], fill=ink, width=width * _SUPERSAMPLING, joint="curve"
+            )
 
 
 def _draw_tag(draw: ImageDraw.ImageDraw, name: str, mask: np.ndarray, size: tuple[int, int]) -> None:

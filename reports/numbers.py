@@ -1,7 +1,7 @@
 """Numbers to text, one way each: shares, differences, intervals, ratios, counts, durations.
 
-Everywhere NaN and None become a dash, which the filters of `environment.py` explain as "not measured". No text
-breaks inside a number: spaces are no-break spaces.
+Everywhere NaN and None become a dash, which the filters of `environment.py` explain as "not measured". No
+text breaks inside a number: spaces are no-break spaces.
 """
 
 import math
@@ -19,7 +19,7 @@ def is_missing(value: float | None) -> bool:
 
 
 def share(value: float | None) -> str:
-    """A share in [0, 1] as whole per cent: `33 %`; 0 % and 100 % stand for exactly that, else `<1 %`, `>99 %`."""
+    """A share in [0, 1] as whole per cent, `33 %`; 0 and 100 only for exactly that, else `<1 %`, `>99 %`."""
     if value is None or is_missing(value):
         return DASH
     return f"{_percent(value)}{SPACE}%"

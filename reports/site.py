@@ -9,8 +9,8 @@ A page is a file in `templates/pages/`. It says what it is by constants at its t
 and the rest of it is its body, with these names: `run` (AuditRun), `classes` (ClassViews, most severe first),
 `headline` (sentences), `legends` (method -> picture of its scale), `links` (sample id -> where it is shown),
 `quarantined` and `certificate` (first rows of these tables), `root` (prefix of links to the report's folder),
-and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes out empty
-is left out, so a page on something that a run may lack puts its body into an `if`.
+and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes
+out empty is left out, so a page on something that a run may lack puts its body into an `if`.
 """
 
 import base64
@@ -88,12 +88,14 @@ def render(run: AuditRun) -> dict[str, str | bytes]:
 
 def pages(templates: Environment) -> list[Page]:
     """The pages in their order."""
-    names = templates.list_templates(filter_func=lambda name: name.startswith(_FOLDER) and name.endswith(".html"))
+    names = templates.list_templates(
+        filter_func=lambda name: name.startswith(_FOLDER) and name.endswith(".html")
+    )
     return sorted((_page(templates, name) for name in names), key=lambda page: (page.order, page.name))
 
 
 def content_security_policy(style: str) -> str:
-    """What a page may load: pictures of the report itself, and this one style sheet; nothing else, no script."""
+    """What a page may load: pictures of the report itself and this one style sheet; no script."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # On file:// a browser's 'self' matches nothing, hence file: beside it.
     return (
@@ -202,7 +204,11 @@ def _picture(exemplar: Exemplar, method: str | None) -> Any:
     if method is None:
         return figures.photo(exemplar.image, exemplar.foreground, exemplar.regions)
     return figures.overlay(
-        exemplar.image, exemplar.maps[method], exemplar.foreground, exemplar.regions, figures.published(method)
+        exemplar.image,
+        exemplar.maps[method],
+        exemplar.foreground,
+        exemplar.regions,
+        figures.published(method),
     )
 
 

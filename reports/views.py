@@ -1,4 +1,4 @@
-"""A run regrouped the way pages walk through it: by class, then by exemplar, each with its numbers and pictures.
+"""A run regrouped the way pages walk through it: by class, then by exemplar, with numbers and pictures.
 
 Nothing is computed here: values are looked up, put in order and put into words.
 """
@@ -16,9 +16,15 @@ from audit.types import AuditRun, ClassVerdict, Exemplar, Status, Suggestion
 from reports import figures, numbers
 
 SEVERITY = (Status.SPURIOUS, Status.SUSPECT, Status.UNDECIDED, Status.SOUND)
-"""The order in which a reader wants to hear of classes; where methods disagree, the first is the class's status."""
+"""The order in which classes are named; where methods disagree, the first is the class's status."""
 
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10))}
+_RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)),
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,8 @@ class ClassView:
         slug: its part of file names and anchors.
         href: its page, relative to the report's folder.
         status: the most severe of its verdicts; None without any.
-        lead: the verdict that carries the status: the first of that status that names a confound, if any does.
-        verdicts: one per method.
+        lead: the verdict that carries the status: the first of that status that names a confound, if any
+        does. verdicts: one per method.
         n, n_correct, accuracy, area_inside: from the manifest; None where it has none.
         suggestions: what to add to it.
         exemplars: worst samples, then typical ones.
@@ -95,12 +101,12 @@ class ClassView:
 def slug(label: str) -> str:
     """A name for files and anchors: a-z, 0-9 and dashes, never empty.
 
-    It depends on the label alone, so a link outlives a change of the other classes. A label that is no such name
-    itself gets a digest of its own, so that two labels never share a slug.
+    It depends on the label alone, so a link outlives a change of the other classes. A label that is no such
+    name itself gets a digest of its own, so that two labels never share a slug.
     """
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
     stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-")
-    is_itself = stem == label and stem not in _RESERVED and not re.search(r"(^|-)[0-9a-f]{10}$", stem)
+    is_itself = stem == label != "" and stem not in _RESERVED and not re.search(r"(^|-)[0-9a-f]{10}$", stem)
     if is_itself:
         return stem
     digest = hashlib.sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:10]
@@ -124,7 +130,7 @@ def class_views(run: AuditRun, pictures: Mapping[str, tuple[PictureView, ...]]) 
 
 
 def headline(classes: tuple[ClassView, ...]) -> tuple[str, ...]:
-    """The verdict on the run in words: a sentence for the most severe status, then short ones for the others."""
+    """The verdict on the run in words: a sentence for the most severe status, short ones for the others."""
     groups = [(status, [view for view in classes if view.status is status]) for status in SEVERITY]
     found = [(status, views) for status, views in groups if views]
     if not found:
@@ -140,16 +146,16 @@ def headline(classes: tuple[ClassView, ...]) -> tuple[str, ...]:
 
 
 def picture_lookup(run: AuditRun) -> dict[tuple[str, str], dict[str, Any]]:
-    """What the tables say of the exemplars' maps: by (sample id, method), `mass_inside`, `status`, `confounds`."""
+    """What the tables say of the exemplars' maps, by (sample id, method): mass_inside, status, confounds."""
     wanted = {exemplar.sample_id for exemplar in run.exemplars}
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in _rows_of(run.tables.get("attributions"), wanted):
         values = {"mass_inside": row["mass_inside"], "status": row["status"], "confounds": ()}
         found[row["sample_id"], row["method"]] = values
     for row in _rows_of(run.tables.get("confounds"), wanted):
-        values = found.get((row["sample_id"], row["method"]))
-        if values is not None and row["present"]:
-            values["confounds"] = (*values["confounds"], (row["confound"], row["mass_inside"]))
+        scored = found.get((row["sample_id"], row["method"]))
+        if scored is not None and row["present"]:
+            scored["confounds"] = (*scored["confounds"], (row["confound"], row["mass_inside"]))
     return found
 
 
@@ -163,7 +169,9 @@ def alt_text(exemplar: Exemplar, method: str | None) -> str:
 def links(classes: tuple[ClassView, ...]) -> dict[str, str]:
     """Where each exemplar is shown, by sample id, relative to the report's folder."""
     return {
-        exemplar.sample_id: f"{view.href}#{exemplar.anchor}" for view in classes for exemplar in view.exemplars
+        exemplar.sample_id: f"{view.href}#{exemplar.anchor}"
+        for view in classes
+        for exemplar in view.exemplars
     }
 
 
@@ -254,7 +262,8 @@ def _rows_of(table: pd.DataFrame | None, sample_ids: set[str]) -> list[dict[str,
     """The rows of some samples as mappings."""
     if table is None or table.empty:
         return []
-    return [{str(key): value for key, value in row.items()} for row in table[table["sample_id"].isin(sample_ids)].to_dict("records")]
+    found = table[table["sample_id"].isin(sample_ids)]
+    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
 
 def _column_by_sample(table: pd.DataFrame | None, column: str) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Gaussian blur as two matrix products, one operator a width; nothing outside the image is invented.
 
-Source of the idea that a blur of a picture is one banded matrix from the left and one from the right: the Gaussian is
-separable. Weights that fall outside the image are left out and the others rescaled to sum to 1, so a constant picture
-stays constant and corners do not darken, as they do with zero padding.
+Source of the idea that a blur of a picture is one banded matrix from the left and one from the right: the
+Gaussian is separable. Weights that fall outside the image are left out and the others rescaled to sum to 1,
+so a constant picture stays constant and corners do not darken, as they do with zero padding.
 """
 
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class Blur:
     _operators: dict[tuple[int, float], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, images: np.ndarray, sigma: float) -> np.ndarray:
-        """float32 (B, H, W, C): images float32 of that shape, blurred by `sigma` pixels; 0 gives them as they are."""
+        """float32 (B, H, W, C): images of that shape, blurred by `sigma` pixels; 0 gives them as they are."""
         if sigma == 0:
             return np.asarray(images, dtype=np.float32)
         down = self._along_rows(images, sigma)

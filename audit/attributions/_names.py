@@ -1,7 +1,7 @@
 """From the name a user writes to the method: aliases, `+smoothgrad`, parameters.
 
-The spellings are those of the field's papers and packages and of the hosted services; a name that is no alias must be
-the name of a file in this folder.
+The spellings are those of the field's papers and packages and of the hosted services; a name that is no alias
+must be the name of a file in this folder.
 """
 
 import dataclasses
@@ -17,12 +17,26 @@ from audit.plugins import find
 SUFFIX = "smoothgrad"
 
 _ALIASES = {
-    "gradient": ("gradients", "saliency", "vanilla", "vanilla_gradient", "vanilla_gradients", "input_gradient"),
+    "gradient": (
+        "gradients",
+        "saliency",
+        "vanilla",
+        "vanilla_gradient",
+        "vanilla_gradients",
+        "input_gradient",
+    ),
     "integrated_gradients": ("ig", "integrated_gradient", "integrated_gradients_attribution"),
     "blur_integrated_gradients": ("blur_ig", "big", "blurig", "blur_integrated_gradient"),
     "guided_integrated_gradients": ("guided_ig", "gig", "guidedig", "guided_integrated_gradient"),
     "grad_cam": ("gradcam",),
-    "grad_cam_plus_plus": ("gradcam++", "grad_cam++", "gradcam_plus_plus", "gradcampp", "grad_cam_pp", "gradcam_pp"),
+    "grad_cam_plus_plus": (
+        "gradcam++",
+        "grad_cam++",
+        "gradcam_plus_plus",
+        "gradcampp",
+        "grad_cam_pp",
+        "gradcam_pp",
+    ),
     "xrai": ("xrai_attribution",),
     SUFFIX: ("sg", "smooth_grad"),
 }
@@ -33,7 +47,8 @@ _CAMEL = {"integratedgradientsattribution": "integrated_gradients", "xraiattribu
 
 
 def canonical(name: str) -> str:
-    """The name under which a method's results are stored: `Blur-IG+SG` is `blur_integrated_gradients+smoothgrad`.
+    """The name under which a method's results are stored: `Blur-IG+SG` is
+    `blur_integrated_gradients+smoothgrad`.
 
     Raises:
         ConfigError: no method is called that; the message names the nearest one.
@@ -46,8 +61,10 @@ def build(name: str, parameters: Mapping[str, Mapping[str, Any]], error_budget: 
     """The method a user names, with the user's parameters.
 
     Args:
-        name: a file of this folder or an alias, `+smoothgrad` behind it or not; `smoothgrad` alone is around the gradient.
-        parameters: fields of methods by the method's name in any spelling; those of `smoothgrad` stand under its name.
+        name: a file of this folder or an alias, `+smoothgrad` behind it or not; `smoothgrad` alone is around
+            the gradient.
+        parameters: fields of methods by the method's name in any spelling; those of `smoothgrad` stand under
+            its name.
         error_budget: for methods that have a field of that name, unless their parameters say otherwise.
 
     Raises:
@@ -96,12 +113,16 @@ def _by_canonical_name(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str,
     for spelling, given in parameters.items():
         name = _one(_without_plus_plus(spelling), spelling)
         if name in named:
-            raise ConfigError(f"attributions.parameters: {name} is given twice, the second time as {spelling!r}")
+            raise ConfigError(
+                f"attributions.parameters: {name} is given twice, the second time as {spelling!r}"
+            )
         named[name] = given
     return named
 
 
-def _made(kind: Any, name: str, wanted: Mapping[str, Mapping[str, Any]], error_budget: float) -> AttributionMethod:
+def _made(
+    kind: Any, name: str, wanted: Mapping[str, Mapping[str, Any]], error_budget: float
+) -> AttributionMethod:
     """A method of class `kind` from its fields."""
     fields = _field_names(kind)
     defaults = {"error_budget": error_budget} if "error_budget" in fields else {}
@@ -117,8 +138,6 @@ def _checked(name: str, given: Mapping[str, Any], known: set[str]) -> dict[str, 
     """The parameters of a method; lists, as TOML has them, become tuples."""
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ConfigError(
-            f"attributions.parameters.{name}: expected {', '.join(sorted(known)) or 'none (it has no parameters)'}; "
-            f"found {', '.join(unknown)}"
-        )
+        expected = ", ".join(sorted(known)) or "none (it has no parameters)"
+        raise ConfigError(f"attributions.parameters.{name}: expected {expected}; found {', '.join(unknown)}")
     return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}

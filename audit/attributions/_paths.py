@@ -1,20 +1,21 @@
 """Path integrals with certified error: nodes where a segment needs them, rows of all samples in full calls.
 
-On a segment of a path from z_a to z_b the integral of the directional derivative is known: F(z_b) - F(z_a), which the
-forward passes give for nothing. So the error of each segment's quadrature is known, not estimated, and cannot hide
-behind an opposite error elsewhere. Segments with the largest errors are halved until the sum of absolute errors is
-within the budget. What is known is the error of the sum over pixels, not of each pixel; `benchmarks/convergence.py`
-shows how maps follow it.
+On a segment of a path from z_a to z_b the integral of the directional derivative is known: F(z_b) - F(z_a),
+which the forward passes give for nothing. So the error of each segment's quadrature is known, not estimated,
+and cannot hide behind an opposite error elsewhere. Segments with the largest errors are halved until the sum
+of absolute errors is within the budget. What is known is the error of the sum over pixels, not of each pixel;
+`benchmarks/convergence.py` shows how maps follow it.
 
-The rule: a segment has three nodes, its ends and its middle, with a trapezoid on either half. What was tried on
-photographs and real networks instead (the integrand is rough, not smooth): choosing per segment among rules, or
-weighting its ends, by the known difference makes that number small and the map *worse* than trapezoids on the same
-nodes, up to 40 %: it fits the weights to the roughness. Simpson's weights need a third more gradients for the same
-error. Two nodes a segment ask for the error of every gap between nodes and need a third more gradients for a budget,
-for maps that at an equal number of gradients are equally good.
+The rule: a segment has three nodes, its ends and its middle, with a trapezoid on either half. What was tried
+on photographs and real networks instead (the integrand is rough, not smooth): choosing per segment among
+rules, or weighting its ends, by the known difference makes that number small and the map *worse* than
+trapezoids on the same nodes, by up to 40 %: it fits the weights to the roughness. Simpson's weights need a
+seventh more gradients for a budget. Two nodes a segment ask for the error of every gap between nodes and need
+a third more gradients for a budget, for maps that at an equal number of gradients are equally good.
 
-Each path is refined by its own generator, which asks for nodes and never sees another path; the scheduler only
-decides in which call a node is computed. So a map does not depend on the samples beside it, and calls are full.
+Each path is refined by its own generator, which asks for nodes and never sees another path; the scheduler
+only decides in which call a node is computed. So a map does not depend on the samples beside it, and calls
+are full.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -30,7 +31,8 @@ from audit.errors import ConfigError
 from audit.types import AttributionBatch, MapStatus
 
 START_SEGMENTS = 4
-"""Equal segments that refinement starts from, with nine nodes; fewer can miss that a path rises and falls again."""
+"""Equal segments that refinement starts from, with nine nodes; fewer can miss that a path rises and falls
+again."""
 
 _MARKED_SHARE = 0.5
 """A round halves the worst segments that together hold at most this share of the error."""
@@ -158,8 +160,8 @@ class _Walker:
 def integrate(paths: Paths, budget: Budget, *, batch_size: int) -> list[Integral]:
     """All paths, integrated within the budget, in calls of multiples of `batch_size` rows wherever possible.
 
-    Memory is bounded by the nodes of the paths that are under way, not by the number of paths: the next path starts
-    only when the calls cannot be filled from those under way.
+    Memory is bounded by the nodes of the paths that are under way, not by the number of paths: the next path
+    starts only when the calls cannot be filled from those under way.
     """
     results: dict[int, Integral] = {}
     under_way: list[_Walker] = []
@@ -237,7 +239,7 @@ def _uniform(paths: Paths, n_steps: int) -> Walk:
 
 
 def _refined(paths: Paths, budget: Budget) -> Walk:
-    """Halve the worst segments until their summed errors are within the budget, or nothing more can be done."""
+    """Halve the worst segments until their summed errors are within the budget, or nothing helps any more."""
     n_halves = 2 * START_SEGMENTS
     nodes = yield [step / n_halves for step in range(n_halves + 1)], n_halves + 1
     difference = nodes[-1].score - nodes[0].score
@@ -279,7 +281,8 @@ def _marked(nodes: list[Node], errors: np.ndarray, budget: Budget, *, allowed: f
     noise = _SCORE_NOISE * max(abs(node.score) for node in nodes)
     widths = np.diff([node.place for node in nodes[::2]])
     worst = [i for i in np.argsort(-errors, kind="stable") if errors[i] > noise and widths[i] > _NARROWEST]
-    # Segments that hold the excess together must be halved anyway; so no node is spent that one at a time would save.
+    # Segments that hold the excess together must be halved anyway; so no node is spent that one at a time
+    # would save.
     wanted = min(excess, _MARKED_SHARE * errors.sum())
     n_needed = int(np.searchsorted(np.cumsum(errors[worst]), wanted)) + 1
     return sorted(int(i) for i in worst[: min(n_needed, room)])
@@ -290,9 +293,9 @@ def attribution_batch(
 ) -> AttributionBatch:
     """What a path method returns: per sample the mean over its baselines, errors, and a status.
 
-    The status is the first that holds: EMPTY where the map is zero everywhere or not finite, BASELINE_TOO_CLOSE where
-    the target's probability moves by less than TOO_CLOSE, NOT_CONVERGED where local_error exceeds the budget or is not
-    measurable, CONVERGED.
+    The status is the first that holds: EMPTY where the map is zero everywhere or not finite,
+    BASELINE_TOO_CLOSE where the target's probability moves by less than TOO_CLOSE, NOT_CONVERGED where
+    local_error exceeds the budget or is not measurable, CONVERGED.
 
     Args:
         integrals: those of B samples from their first baseline, then those from the second, ...
@@ -339,4 +342,4 @@ def finished_batch(
 def _share(values: np.ndarray, differences: np.ndarray) -> np.ndarray:
     """values / |differences|, NaN where the difference is 0."""
     whole = np.abs(differences)
-    return np.divide(values, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return np.asarray(np.divide(values, whole, out=np.full(len(whole), np.nan), where=whole > 0))

@@ -1,8 +1,8 @@
-"""The overlapping segments of an image that XRAI chooses from; they depend on the image alone, not on a model.
+"""The overlapping segments of an image that XRAI chooses from; they depend on the image, not on a model.
 
-Six segmentations from fine to coarse, every segment grown by five pixels. Pixels that lie in exactly the same grown
-segments are one atom: a photograph has hundreds of masks and a few thousand atoms, so that masks are stored, and
-merged, as sets of atoms instead of sets of pixels.
+Six segmentations from fine to coarse, every segment grown by five pixels. Pixels that lie in exactly the same
+grown segments are one atom: a photograph has hundreds of masks and a few thousand atoms, so that masks are
+stored, and merged, as sets of atoms instead of sets of pixels.
 Source: Kapishnikov, Bolukbasi, Viegas, Terry. XRAI: Better Attributions Through Regions. ICCV 2019, sec. 3.2.
 arXiv:1906.02825. Side, value range, minimum size and radius are those of the published implementation.
 """
@@ -43,8 +43,8 @@ class Segments:
 
     Attributes:
         atoms: int32 (H, W), the atom of each pixel, 0 to A - 1.
-        holders: int32 (nnz,), the masks that hold each atom, atom by atom; masks 0 to M - 1 are distinct, none is empty,
-            finest scale first.
+        holders: int32 (nnz,), the masks that hold each atom, atom by atom; masks 0 to M - 1 are distinct, none
+            is empty, finest scale first.
         starts: int32 (A + 1,), where the holders of each atom start.
     """
 
@@ -166,7 +166,7 @@ def _nearest(old: int, new: int) -> np.ndarray:
 
 
 def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which distinct column each column is, int32 (P,), and the distinct columns (n_words, A), of words (n_words, P)."""
+    """Which distinct column each column of words (n_words, P) is, int32 (P,), and those columns (n_words, A)."""
     mixed = np.zeros(words.shape[1], np.uint64)
     for plane in words:
         mixed = (mixed ^ plane) * _ODD
@@ -184,7 +184,7 @@ def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without_repeats(members: np.ndarray) -> list[int]:
-    """Masks of (A, M) that are not empty and differ from all before them: a repeated one can never add a pixel."""
+    """Masks of (A, M) that are not empty and differ from all before; a repeated one can never add a pixel."""
     packed = np.packbits(np.ascontiguousarray(members.T), axis=1)
     first_of: dict[bytes, int] = {}
     for mask in np.flatnonzero(packed.any(axis=1)):

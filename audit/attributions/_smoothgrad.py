@@ -1,7 +1,7 @@
 """SmoothGrad: the mean of the maps of noisy copies of an image, around any method.
 
-Signed maps are averaged; squaring them first is an option (SmoothGrad-Squared of Hooker et al. 2019). Copies are not
-clipped to [0, 1], as in the paper: clipping would bias the noise on black and white pixels.
+Signed maps are averaged; squaring them first is an option (SmoothGrad-Squared of Hooker et al. 2019). Copies
+are not clipped to [0, 1], as in the paper: clipping would bias the noise on black and white pixels.
 Source: Smilkov, Thorat, Kim, Viégas, Wattenberg. SmoothGrad: removing noise by adding noise. 2017, sec. 3.
 arXiv:1706.03825; Hooker et al. A Benchmark for Interpretability Methods. NeurIPS 2019. arXiv:1806.10758
 """
@@ -28,7 +28,8 @@ class SmoothGrad:
     Attributes:
         method: what explains each copy.
         n_samples: noisy copies of each image; the paper sees little gain beyond 50.
-        sigma: standard deviation of the noise as a share of the value range [0, 1]; the paper finds 0.1 to 0.2 best,
+        sigma: standard deviation of the noise as a share of the value range [0, 1]; the paper finds 0.1 to
+            0.2 best,
             the hosted services used 0.1. 0 gives the method's own maps.
         squared: average the squares of the maps; they then are not negative.
     """
@@ -51,9 +52,9 @@ class SmoothGrad:
     ) -> AttributionBatch:
         """Means over the copies: of the maps and of both errors; gradients add up.
 
-        The status is EMPTY where the mean map is zero everywhere. Otherwise it is what most copies with a map have,
-        and whether that is CONVERGED or NOT_CONVERGED is decided by the mean local_error against the method's budget:
-        the error of a mean map is at most the mean of the errors.
+        The status is EMPTY where the mean map is zero everywhere. Otherwise it is what most copies with a map
+        have, and whether that is CONVERGED or NOT_CONVERGED is decided by the mean local_error against the
+        method's budget: the error of a mean map is at most the mean of the errors.
         """
         n_together = max(_CALLS_AT_ONCE * classifier.batch_size // self.n_samples, 1)
         parts = [

@@ -1,11 +1,11 @@
 """Blur Integrated Gradients: gradients along a path that blurs the image, times the steps of that path.
 
-No baseline colour is needed, and nothing appears on the path that is not in the image. The telescoped trapezoid rule
-sum of (grad F(z_i) + grad F(z_i+1)) / 2 * (z_i - z_i+1) is exact for a linear model whatever the nodes, which a rule
-over the width with a numerical derivative of the blur is not. Edges: weights outside the image are left out and the
-others rescaled, where the published code pads with black and darkens corners.
-Completeness: a map sums to score(image) - score(image at the widest blur), up to `approx_error`; the error budget is
-that of integrated_gradients, on segments of this path.
+No baseline colour is needed, and nothing appears on the path that is not in the image. The telescoped
+trapezoid rule sum of (grad F(z_i) + grad F(z_i+1)) / 2 * (z_i - z_i+1) is exact for a linear model whatever
+the nodes, which a rule over the width with a numerical derivative of the blur is not. Edges: weights outside
+the image are left out and the others rescaled, where the published code pads with black and darkens corners.
+Completeness: a map sums to score(image) - score(image at the widest blur), up to `approx_error`; the error
+budget is that of integrated_gradients, on segments of this path.
 Source: Xu, Venugopalan, Sundararajan. Attribution in Scale and Space. CVPR 2020, sec. 3. arXiv:2004.03383
 """
 
@@ -28,7 +28,8 @@ class BlurIntegratedGradients:
     """Blur Integrated Gradients.
 
     Attributes:
-        max_sigma: standard deviation of the widest blur, as a share of the image's longer side; the default is the
+        max_sigma: standard deviation of the widest blur, as a share of the image's longer side; the default
+            is the
             published 50 pixels at 224.
         error_budget: local_error to go on to, as a share of the score difference.
         max_gradients: gradients a sample may spend.
@@ -44,7 +45,7 @@ class BlurIntegratedGradients:
         self._budget.check("blur_integrated_gradients")
         if not 0.0 < self.max_sigma <= 1.0:
             raise ConfigError(
-                "blur_integrated_gradients: max_sigma is a share of the image's longer side, above 0 and at most 1; "
+                "blur_integrated_gradients: max_sigma is a share of the longer side, above 0, up to 1; "
                 f"got {self.max_sigma:g} (50 pixels at 224 are {50 / 224:.3f})"
             )
 
@@ -70,7 +71,8 @@ class BlurIntegratedGradients:
 
 @dataclass(frozen=True)
 class _BlurPaths:
-    """From the widest blur, place 0, to the image, place 1; widths grow with the square of the way from the image.
+    """From the widest blur, place 0, to the image, place 1; widths grow with the square of the way from the
+    image.
 
     So nodes are denser near the image, where detail and with it the score change fastest.
     """

@@ -1,13 +1,14 @@
 """Guided Integrated Gradients: a path that first moves the pixels to which the score is least sensitive.
 
-Straight paths pass through pictures where gradients are large for no reason of the image; this path goes around them,
-but never further than `max_dist` from the straight one. Images are walked in lockstep, so that every gradient call is
-a batch; each image's path is its own. Paths fork at ties of float32 gradients: equal to the published algorithm for
-equal gradients, but two correct float32 networks can give visibly different maps.
-Completeness: the gradients at the start of each step times the step sum to score(image) - score(baseline), up to
-`approx_error`; the scores on the way are known, so the error of each step is too (`local_error`).
-Source: Kapishnikov et al. Guided Integrated Gradients: an Adaptive Path Method for Removing Noise. CVPR 2021, sec. 4,
-algorithm 1. arXiv:2106.09788
+Straight paths pass through pictures where gradients are large for no reason of the image; this path goes
+around them, but never further than `max_dist` from the straight one. Images are walked in lockstep, so that
+every gradient call is a batch; each image's path is its own. Paths fork at ties of float32 gradients: equal
+to the published algorithm for equal gradients, but two correct float32 networks can give visibly different
+maps.
+Completeness: the gradients at the start of each step times the step sum to score(image) - score(baseline), up
+to `approx_error`; the scores on the way are known, so the error of each step is too (`local_error`).
+Source: Kapishnikov et al. Guided Integrated Gradients: an Adaptive Path Method for Removing Noise. CVPR 2021,
+sec. 4, algorithm 1. arXiv:2106.09788
 """
 
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ class GuidedIntegratedGradients:
 
     Attributes:
         baseline: where paths start, see `audit.baselines.build`; maps of several are averaged.
-        n_steps: gradients a sample spends on each baseline; the published default. A path cannot be refined, since
+        n_steps: gradients a sample spends on each baseline; the published default. A path cannot be refined,
+            since
             other steps make another path.
         fraction: share of the pixel values that one selection moves, those with the smallest gradients.
         max_dist: how far a value may be from the straight path, as a share of it.
@@ -72,7 +74,7 @@ class GuidedIntegratedGradients:
     def __call__(
         self, classifier: Classifier, images: np.ndarray, targets: np.ndarray, seeds: np.ndarray
     ) -> AttributionBatch:
-        """Maps in units of the score; n_steps gradients a sample and baseline, and one forward pass for the end."""
+        """Maps in units of the score, for n_steps gradients a sample and baseline, and a forward pass."""
         starts = baselines.build(self.baseline, images, seeds)
         n_together = _LOCKSTEP_CALLS * classifier.batch_size
         integrals = [
@@ -106,7 +108,9 @@ class GuidedIntegratedGradients:
             for step in range(self.n_steps):
                 points = (origins + progress * ways).astype(np.float32)
                 scores[step], gradients = classifier.input_gradients(points, targets)
-                moved = np.stack(list(pool.map(partial(self._step, step + 1), progress, np.abs(ways), gradients)))
+                moved = np.stack(
+                    list(pool.map(partial(self._step, step + 1), progress, np.abs(ways), gradients))
+                )
                 changes = ((moved - progress) * ways * gradients).sum(axis=-1)
                 maps += changes
                 quadratures[step] = changes.sum(axis=(1, 2))
@@ -117,10 +121,12 @@ class GuidedIntegratedGradients:
         return [Integral(maps[i], differences[i], residuals[i], self.n_steps) for i in range(len(images))]
 
     def _step(self, step: int, progress: np.ndarray, lengths: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Where one image's path is after a step: the sum of its distances to the end has fallen by 1 / n_steps.
+        """Where one image's path is after a step: the sum of its distances to the end has fallen by 1 /
+        n_steps.
 
-        Values more than max_dist behind the straight path are brought up; then those with the smallest gradients go as
-        far as max_dist ahead of it, `fraction` of all values at a time, the last of them in part.
+        Values more than max_dist behind the straight path are brought up; then those with the smallest
+        gradients go as far as max_dist ahead of it, `fraction` of all values at a time, the last of them in
+        part.
 
         Args:
             step: from 1 to n_steps.
@@ -146,4 +152,4 @@ class GuidedIntegratedGradients:
             moved = moved + min(needed / reach, 1.0) * room
             needed -= reach
             size[chosen] = np.inf
-        return moved
+        return np.asarray(moved)

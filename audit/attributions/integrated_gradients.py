@@ -1,7 +1,8 @@
 """Integrated Gradients: the mean gradient on the straight path from a baseline to the image, times that path.
 
-Completeness: a map sums to score(image) - score(baseline), up to `approx_error`. The integral is taken to an error
-budget instead of a number of steps: trapezoid segments are halved where their error, which is known, is large.
+Completeness: a map sums to score(image) - score(baseline), up to `approx_error`. The integral is taken to an
+error budget instead of a number of steps: trapezoid segments are halved where their error, which is known, is
+large.
 Source: Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017, sec. 3. arXiv:1703.01365
 """
 
@@ -26,7 +27,8 @@ class IntegratedGradients:
         baseline: where paths start, see `audit.baselines.build`; maps of several are averaged.
         error_budget: local_error to go on to, as a share of the score difference.
         max_gradients: gradients a sample may spend on each baseline.
-        n_steps: a fixed number of equal trapezoid segments (n_steps + 1 gradients) in place of the budget, as the
+        n_steps: a fixed number of equal trapezoid segments (n_steps + 1 gradients) in place of the budget, as
+            the
             hosted services had it; the status still says whether the budget was met.
     """
 
@@ -46,7 +48,7 @@ class IntegratedGradients:
     def __call__(
         self, classifier: Classifier, images: np.ndarray, targets: np.ndarray, seeds: np.ndarray
     ) -> AttributionBatch:
-        """Maps in units of the score; see AttributionBatch for the errors and `attribution_batch` for the status."""
+        """Maps in units of the score; `_paths.attribution_batch` says how the status comes about."""
         starts = baselines.build(self.baseline, images, seeds)
         paths = _StraightPaths(
             classifier,
@@ -77,7 +79,7 @@ class _StraightPaths:
     @property
     def node_bytes(self) -> int:
         height, width = self.starts.shape[1:3]
-        return 4 * height * width
+        return int(4 * height * width)
 
     def evaluate(self, owners: np.ndarray, places: np.ndarray) -> list[Node]:
         directions = self.directions[owners]

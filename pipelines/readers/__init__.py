@@ -8,6 +8,7 @@ from audit.types import Sample
 
 if TYPE_CHECKING:
     from pipelines.config import DataConfig
+    from pipelines.readers._annotations import Fault
 
 
 class Reader(Protocol):
@@ -20,8 +21,8 @@ class Reader(Protocol):
         """Whether `path` plainly is of this format, so that `data.reader` need not be given."""
         ...
 
-    def __call__(self) -> Iterator[Sample]:
-        """The samples in a stable order, by reference; no image is opened.
+    def __call__(self) -> "Iterator[Sample | Fault]":
+        """The samples in a stable order, by reference, and what cannot be one; no image is opened.
 
         Raises:
             DatasetError: the dataset as a whole cannot be read.

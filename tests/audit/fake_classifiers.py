@@ -1,4 +1,5 @@
-"""Classifiers in NumPy whose scores and gradients are worked out by hand: fast, and exact where floats are."""
+"""Classifiers in NumPy whose scores and gradients are worked out by hand: fast, and exact where floats
+are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

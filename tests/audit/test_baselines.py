@@ -71,7 +71,7 @@ def test_a_given_picture_is_used_for_every_image():
         (1.5, "lies in"),
         (-0.1, "lies in"),
         ([], "at least one"),
-        (np.zeros((2, 2, 3)), "input shape"),
+        (np.zeros((2, 2, 3)), "input's shape"),
         (np.full((4, 4, 3), 255.0), "divide"),
         (np.full((4, 4, 3), np.nan), "values in"),
     ],

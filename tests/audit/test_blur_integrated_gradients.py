@@ -43,7 +43,8 @@ def test_of_a_linear_model_maps_are_exact_whatever_the_nodes(n_steps):
 
 
 def test_of_a_quadratic_model_maps_are_exact_too():
-    # The trapezoid of 2 w z over a step is w (z_a + z_b) (z_a - z_b) = w (z_a^2 - z_b^2), and that telescopes.
+    # The trapezoid of 2 w z over a step is w (z_a + z_b) (z_a - z_b) = w (z_a^2 - z_b^2), and that
+    # telescopes.
     result = explain(quadratic(WEIGHTS), n_steps=3)
 
     np.testing.assert_allclose(result.maps, (WEIGHTS * (IMAGES**2 - widest() ** 2)).sum(-1), atol=5e-6)

@@ -107,8 +107,8 @@ def test_without_freedom_it_is_the_left_sum_on_the_straight_path():
 
 
 def test_values_with_small_gradients_move_first():
-    # Half the values have no gradient: with all freedom they are where they belong after two of four steps, before the
-    # score has moved at all.
+    # Half the values have no gradient: with all freedom they are where they belong after two of four steps,
+    # before the score has moved at all.
     weights = np.zeros((4, 4, 3))
     weights[:2] = 1 / 24
     seen = []

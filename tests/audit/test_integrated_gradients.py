@@ -137,10 +137,10 @@ def test_images_are_left_as_they_are():
 
 
 def test_a_kink_is_found_by_halving_the_one_segment_that_holds_it():
-    # F = max(a - 0.3, 0) on the way a from 0 to 1, total 0.7: all gaps between nodes are exact but the one [a, b] with
-    # the kink, where the trapezoid errs by |(b - a) / 2 - (b - 0.3)|. At first that is [0.25, 0.375]: 0.0125, within
-    # 5 % of 0.7. Below 1 % (0.007) its segment is halved twice, two nodes each: [0.25, 0.3125] errs by 0.01875 and
-    # [0.28125, 0.3125] by 0.003125.
+    # F = max(a - 0.3, 0) on the way a from 0 to 1, total 0.7: all gaps between nodes are exact but the one
+    # [a, b] with the kink, where the trapezoid errs by |(b - a) / 2 - (b - 0.3)|. At first that is [0.25,
+    # 0.375]: 0.0125, within 5 % of 0.7. Below 1 % (0.007) its segment is halved twice, two nodes each: [0.25,
+    # 0.3125] errs by 0.01875 and [0.28125, 0.3125] by 0.003125.
     loose = explain(ramp(MEAN, knee=0.3), white())
     tight = explain(ramp(MEAN, knee=0.3), white(), error_budget=0.01)
 
@@ -152,8 +152,9 @@ def test_a_kink_is_found_by_halving_the_one_segment_that_holds_it():
 
 
 def test_uniform_steps_need_twenty_times_the_gradients_of_halving_at_a_steep_rise():
-    # F = 1000 max(a - 0.999, 0), total 1: with nodes h apart the last segment gives 1000 h / 2, so its error is within
-    # 5 % only for 475 to 526 uniform steps. Halving goes from h = 1/8 to 1/512 in six, two nodes each: 0.977, error 2.3 %.
+    # F = 1000 max(a - 0.999, 0), total 1: with nodes h apart the last segment gives 1000 h / 2, so its error
+    # is within 5 % only for 475 to 526 uniform steps. Halving goes from h = 1/8 to 1/512 in six, two nodes
+    # each: 0.977, error 2.3 %.
     steep = ramp(MEAN, knee=0.999, slope=1000.0)
 
     adaptive = explain(steep, white())
@@ -168,8 +169,9 @@ def test_uniform_steps_need_twenty_times_the_gradients_of_halving_at_a_steep_ris
 
 
 def test_errors_that_cancel_are_small_in_approx_error_and_large_in_local_error():
-    # F = a + 0.2 cos(2 pi a) has the slope 1 - 0.4 pi sin(2 pi a): with nodes at the quarters the first half gives
-    # 0.5 - 0.1 pi where F rises by 0.1, the second 0.5 + 0.1 pi where it rises by 0.9. Each errs by 0.4 - 0.1 pi.
+    # F = a + 0.2 cos(2 pi a) has the slope 1 - 0.4 pi sin(2 pi a): with nodes at the quarters the first half
+    # gives 0.5 - 0.1 pi where F rises by 0.1, the second 0.5 + 0.1 pi where it rises by 0.9. Each errs by 0.4
+    # - 0.1 pi.
     def curve(place):
         return place + 0.2 * np.cos(2 * np.pi * place)
 

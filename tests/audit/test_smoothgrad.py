@@ -22,7 +22,9 @@ def explain(method, function, images=IMAGES, seeds=SEEDS, batch_size=4):
     return method(classifier, images, np.zeros(len(images), np.int64), seeds)
 
 
-@pytest.mark.parametrize("method", [Gradient(), IntegratedGradients(), IntegratedGradients(baseline="random")])
+@pytest.mark.parametrize(
+    "method", [Gradient(), IntegratedGradients(), IntegratedGradients(baseline="random")]
+)
 def test_without_noise_maps_are_exactly_those_of_the_method(method):
     smooth = explain(SmoothGrad(method, n_samples=7, sigma=0.0), ramp(WEIGHTS, knee=0.2))
     plain = explain(method, ramp(WEIGHTS, knee=0.2))

@@ -1,5 +1,6 @@
 """The report in a real browser: opened from a folder, without network, in light and dark, wide and narrow."""
 
+import dataclasses
 import shutil
 
 import pytest
@@ -50,7 +51,9 @@ def watched(page):
     page.on("dialog", lambda dialog: (events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on(
         "request",
-        lambda request: None if request.url.startswith(("file:", "data:")) else events.append(f"request: {request.url}"),
+        lambda request: (
+            None if request.url.startswith(("file:", "data:")) else events.append(f"request: {request.url}")
+        ),
     )
     return events
 
@@ -58,16 +61,22 @@ def watched(page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_axe_finds_no_violation_on_any_page(browser, report, scheme, width):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="needs axe-playwright-python"
+    ).Axe()
     # The policy would keep axe out as it keeps every script out.
-    context = browser.new_context(bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 900})
+    context = browser.new_context(
+        bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
     page = context.new_page()
     found = {}
     for path in all_pages(report):
         page.goto(path.as_uri())
         page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         violations = axe.run(page).response["violations"]
-        found[path.name] = [(v["id"], v["nodes"][0]["html"], v["nodes"][0].get("failureSummary")) for v in violations]
+        found[path.name] = [
+            (v["id"], v["nodes"][0]["html"], v["nodes"][0].get("failureSummary")) for v in violations
+        ]
     context.close()
     assert not any(found.values()), found
 
@@ -80,15 +89,23 @@ def test_pages_fit_the_window_load_their_pictures_and_say_nothing_on_the_console
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
         page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
-        page.wait_for_function("[...document.images].every(image => image.complete)")
-        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)") == []
-        assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "1344px", "the style applies"
+        page.evaluate("Promise.allSettled([...document.images].map(image => image.decode()))")
+        assert (
+            page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)")
+            == []
+        )
+        assert page.evaluate("getComputedStyle(document.querySelector('main')).maxWidth") == "1344px", (
+            "the style applies"
+        )
     page.close()
     assert events == []
 
 
 def test_hostile_names_are_inert(browser, audit_run, tmp_path):
-    folder = written(site.render(renamed(audit_run, "t-shirt", HOSTILE)), tmp_path)
+    few = dataclasses.replace(
+        audit_run, exemplars=tuple(e for e in audit_run.exemplars if e.sample_id.endswith("0000.jpg"))
+    )
+    folder = written(site.render(renamed(few, "t-shirt", HOSTILE)), tmp_path)
     page = browser.new_page()
     events = watched(page)
     for path in all_pages(folder):

@@ -17,10 +17,10 @@ def by_class(svg, name):
 def test_a_bar_puts_its_shapes_where_the_numbers_are():
     svg = charts.interval_bar(0.5, 0.25, 0.75, chance=0.0)
     (point,), (whisker,), (chance,) = (by_class(svg, name) for name in ("point", "whisker", "chance"))
-    assert float(point.get("cx")) == 100          # the middle of 200
-    assert float(whisker.get("x")) == 52          # 4 + 0.25 * 192
-    assert float(whisker.get("width")) == 96      # half of 192
-    assert chance.get("d") == "M4.0 2V18"         # the left end
+    assert float(point.get("cx")) == 100  # the middle of 200
+    assert float(whisker.get("x")) == 52  # 4 + 0.25 * 192
+    assert float(whisker.get("width")) == 96  # half of 192
+    assert chance.get("d") == "M4.0 2V18"  # the left end
 
 
 def test_a_bar_says_in_words_what_it_draws():

@@ -25,7 +25,9 @@ def left_half(size):
     return mask
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((224, 224), (320, 320)), ((32, 64), (160, 320)), ((640, 480), (320, 240))])
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((224, 224), (320, 320)), ((32, 64), (160, 320)), ((640, 480), (320, 240))]
+)
 def test_the_long_side_of_a_picture_is_the_display_size(shape, expected):
     assert figures.photo(grey_image(*shape), nowhere(*shape), {}).shape == (*expected, 3)
 
@@ -42,7 +44,9 @@ def test_polarity_chooses_the_sign_that_is_drawn(polarity, expected):
 
 def test_what_lies_below_the_lower_percentile_is_not_drawn_and_above_the_upper_is_strongest():
     attribution = np.arange(101.0).reshape(1, 101)
-    strength = figures.signed_strength(attribution, Visualization(clip_below_percentile=50, clip_above_percentile=75))
+    strength = figures.signed_strength(
+        attribution, Visualization(clip_below_percentile=50, clip_above_percentile=75)
+    )
     np.testing.assert_allclose(strength[0, [0, 50, 60, 75, 100]], [0, 0, 0.4, 1, 1])
 
 
@@ -65,13 +69,19 @@ def test_a_map_colours_where_its_mass_is():
     attribution = np.zeros((32, 32))
     attribution[:, :8] = 1.0
     drawn = figures.overlay(
-        grey_image(32, 32), attribution, nowhere(32, 32), {}, Visualization(opacity=1, overlay_type="original")
+        grey_image(32, 32),
+        attribution,
+        nowhere(32, 32),
+        {},
+        Visualization(opacity=1, overlay_type="original"),
     ).astype(int)
     np.testing.assert_allclose(drawn[160, 20], (0xFD, 0xE7, 0x25), atol=3)
     np.testing.assert_allclose(drawn[160, 300], 128, atol=1)
 
 
-@pytest.mark.parametrize(("overlay_type", "far_from_mass"), [("none", 0), ("mask_black", 0), ("original", 200), ("grayscale", 170)])
+@pytest.mark.parametrize(
+    ("overlay_type", "far_from_mass"), [("none", 0), ("mask_black", 0), ("original", 200), ("grayscale", 170)]
+)
 def test_the_overlay_type_says_what_lies_under_the_map(overlay_type, far_from_mass):
     attribution = np.zeros((32, 32))
     attribution[:, :8] = 1.0
@@ -91,7 +101,9 @@ def test_the_foreground_outline_shows_on_every_image(level):
 
 def test_ignored_pixels_have_no_outline():
     mask = np.full((32, 32), IGNORE, np.uint8)
-    np.testing.assert_array_equal(figures.photo(grey_image(32, 32), mask, {}), figures.photo(grey_image(32, 32), nowhere(32, 32), {}))
+    np.testing.assert_array_equal(
+        figures.photo(grey_image(32, 32), mask, {}), figures.photo(grey_image(32, 32), nowhere(32, 32), {})
+    )
 
 
 def test_a_region_is_dashed_in_yellow_where_the_foreground_is_solid_white():

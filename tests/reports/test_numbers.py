@@ -39,7 +39,15 @@ def test_an_interval_stands_behind_its_mean(mean, low, high, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.983, "+98"), (-0.03, "−3"), (0.0, "0"), (0.004, "+0.4"), (0.0096, "+1"), (0.0001, "<+0.1"), (-0.0001, ">−0.1")],
+    [
+        (0.983, "+98"),
+        (-0.03, "−3"),
+        (0.0, "0"),
+        (0.004, "+0.4"),
+        (0.0096, "+1"),
+        (0.0001, "<+0.1"),
+        (-0.0001, ">−0.1"),
+    ],
 )
 def test_a_difference_has_a_sign_and_is_0_only_where_there_is_none(value, expected):
     assert numbers.difference(value) == f"{expected}{NB}pp"
@@ -69,7 +77,12 @@ def test_a_small_probability_is_not_rounded_to_nothing(value, expected):
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(4.2, f"4.2{NB}s"), (59.97, f"1{NB}min 0{NB}s"), (192.4, f"3{NB}min 12{NB}s"), (3840, f"1{NB}h 4{NB}min")],
+    [
+        (4.2, f"4.2{NB}s"),
+        (59.97, f"1{NB}min 0{NB}s"),
+        (192.4, f"3{NB}min 12{NB}s"),
+        (3840, f"1{NB}h 4{NB}min"),
+    ],
 )
 def test_a_duration_is_said_as_people_say_it(seconds, expected):
     assert numbers.duration(seconds) == expected

@@ -14,7 +14,12 @@ from PIL import Image
 from reports import environment, numbers, site, views
 from tests.reports.conftest import renamed
 
-HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)>{{ 7*7 }}'
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}"
+
+
+def hostile_run(run):
+    few = tuple(shown for shown in run.exemplars if shown.sample_id.endswith("0000.jpg"))
+    return renamed(dataclasses.replace(run, exemplars=few), "t-shirt", HOSTILE)
 
 
 class Document(HTMLParser):
@@ -50,8 +55,13 @@ def documents(files):
 def test_a_report_is_an_index_a_page_per_class_the_facts_and_pictures(files):
     pages = sorted(name for name in files if name.endswith(".html"))
     assert pages == [
-        "classes/cat.html", "classes/mug.html", "classes/t-shirt.html", "facts.html", "glossary.html", "index.html",
-    ]  # fmt: skip
+        "classes/cat.html",
+        "classes/mug.html",
+        "classes/t-shirt.html",
+        "facts.html",
+        "glossary.html",
+        "index.html",
+    ]
     assert all(re.fullmatch(r"images/[0-9a-f]{20}\.webp", name) for name in files if name not in pages)
 
 
@@ -77,9 +87,12 @@ def test_ids_are_unique_on_a_page(documents):
 
 
 def test_the_overview_says_the_verdict_first(documents):
-    assert re.search(r"<h1|1 of 3 classes is suspect: t-shirt, by face\.", documents["index.html"].text)
     position = documents["index.html"].text.index
-    assert position("1 of 3 classes is suspect: t-shirt, by face.") < position("near chance") < position("Mass inside")
+    assert (
+        position("1 of 3 classes is suspect: t-shirt, by face.")
+        < position("near chance")
+        < position("Mass inside")
+    )
 
 
 def test_every_number_of_a_verdict_stands_on_the_page_of_its_class(audit_run, documents):
@@ -88,9 +101,13 @@ def test_every_number_of_a_verdict_stands_on_the_page_of_its_class(audit_run, do
         text = documents[f"classes/{verdict.label}.html"].text.replace("\u202f", " ")
         expected = [
             numbers.interval(verdict.mass_inside, verdict.mass_inside_low, verdict.mass_inside_high),
-            numbers.ratio(verdict.lift), numbers.difference(verdict.association),
-            numbers.probability(verdict.q_value), numbers.count(verdict.n), numbers.count(verdict.n_needed), *verdict.reasons,
-        ]  # fmt: skip
+            numbers.ratio(verdict.lift),
+            numbers.difference(verdict.association),
+            numbers.probability(verdict.q_value),
+            numbers.count(verdict.n),
+            numbers.count(verdict.n_needed),
+            *verdict.reasons,
+        ]
         missing += [(verdict.label, words) for words in expected if " ".join(words.split()) not in text]
     assert missing == []
 
@@ -98,20 +115,37 @@ def test_every_number_of_a_verdict_stands_on_the_page_of_its_class(audit_run, do
 def test_the_overview_has_a_row_per_class_with_its_numbers(documents):
     text = documents["index.html"].text
     row = text[text.index("Mass inside, 0 to 100 %") : text.index("undecided", text.index("Mass inside, 0"))]
-    for words in ("t-shirt", "suspect", "face", "9.4×", "+98 pp", "120", "100 %", "11 % (8–14 %)", "27 % (24–31 %)"):
+    for words in (
+        "t-shirt",
+        "suspect",
+        "face",
+        "9.4×",
+        "+98 pp",
+        "120",
+        "100 %",
+        "11 % (8–14 %)",
+        "27 % (24–31 %)",
+    ):
         assert words in row, words
 
 
 def test_the_interventions_that_were_not_run_are_said_to_be_missing(documents):
     text = documents["classes/t-shirt.html"].text
-    assert re.search(r"Necessity .{0,60} not measured not measured Sufficiency .{0,60} not measured not measured", text)
+    assert re.search(
+        r"Necessity .{0,60} not measured not measured Sufficiency .{0,60} not measured not measured", text
+    )
 
 
 def test_necessity_and_sufficiency_are_shown_with_their_intervals(audit_run):
     proved = dataclasses.replace(
-        audit_run.verdicts[4], necessity=0.31, necessity_low=0.2, necessity_high=0.42,
-        sufficiency=0.5, sufficiency_low=0.4, sufficiency_high=0.6,
-    )  # fmt: skip
+        audit_run.verdicts[4],
+        necessity=0.31,
+        necessity_low=0.2,
+        necessity_high=0.42,
+        sufficiency=0.5,
+        sufficiency_low=0.4,
+        sufficiency_high=0.6,
+    )
     run = dataclasses.replace(audit_run, verdicts=(proved,), exemplars=())
     text = Document(site.render(run)["classes/t-shirt.html"]).text
     assert "+31 pp (+20 to +42 pp)" in text
@@ -127,12 +161,26 @@ def test_suggestions_and_the_quarantine_are_on_the_overview(audit_run, documents
 
 def test_the_facts_name_every_setting(documents):
     text = documents["facts.html"].text
-    for words in ("verdicts.minimum_samples 10", "run.cache not set", "3f1c9a52d07be841", "9d3e" * 16, "keras 3.15.0", "31 744"):
+    for words in (
+        "verdicts.minimum_samples 10",
+        "run.cache not set",
+        "3f1c9a52d07be841",
+        "9d3e" * 16,
+        "keras 3.15.0",
+        "31 744",
+    ):
         assert words in text, words
 
 
 def test_a_certificate_is_shown_where_the_run_has_one(audit_run):
-    row = {"method": "grad_cam", "check": "randomisation", "value": 0.91, "limit": 0.5, "passed": False, "reason": "It does not fall."}
+    row = {
+        "method": "grad_cam",
+        "check": "randomisation",
+        "value": 0.91,
+        "limit": 0.5,
+        "passed": False,
+        "reason": "It does not fall.",
+    }
     frame = audit_run.tables["quarantine"].iloc[:0].__class__([row])
     run = dataclasses.replace(audit_run, tables={**audit_run.tables, "certificate": frame}, exemplars=())
     text = Document(site.render(run)["facts.html"]).text
@@ -165,7 +213,11 @@ def test_pictures_are_lazy_and_of_the_stated_size(files, documents):
 
 def test_the_policy_allows_this_style_sheet_and_no_script(files, documents):
     for name, document in documents.items():
-        (policy,) = (v["content"] for t, v in document.tags if t == "meta" and v.get("http-equiv") == "Content-Security-Policy")
+        (policy,) = (
+            v["content"]
+            for t, v in document.tags
+            if t == "meta" and v.get("http-equiv") == "Content-Security-Policy"
+        )
         style = re.search(r"<style>(.*?)</style>", files[name], re.DOTALL).group(1)
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         assert policy.startswith("default-src 'none'; ")
@@ -175,7 +227,7 @@ def test_the_policy_allows_this_style_sheet_and_no_script(files, documents):
 
 
 def test_what_the_data_call_things_is_escaped_everywhere(audit_run):
-    for name, text in site.render(renamed(audit_run, "t-shirt", HOSTILE)).items():
+    for name, text in site.render(hostile_run(audit_run)).items():
         if name.endswith(".html"):
             tags = Document(text).tags
             assert not [values for tag, values in tags if tag == "script" or "onerror" in values]
@@ -185,7 +237,9 @@ def test_what_the_data_call_things_is_escaped_everywhere(audit_run):
 @pytest.mark.parametrize("label", ["..", "a/b", "", "🧦", "T-Shirt", "con", "a\ud800b"])
 def test_a_class_of_any_name_has_a_page_inside_the_report(audit_run, label):
     run = dataclasses.replace(audit_run, exemplars=(), suggestions=(), classes=(label, "t-shirt"))
-    run = dataclasses.replace(run, verdicts=tuple(dataclasses.replace(v, label=label) for v in audit_run.verdicts[4:5]))
+    run = dataclasses.replace(
+        run, verdicts=tuple(dataclasses.replace(v, label=label) for v in audit_run.verdicts[4:5])
+    )
     rendered = site.render(run)
     assert f"classes/{views.slug(label)}.html" in rendered
     assert all(re.fullmatch(r"([a-z]+/)?[a-z0-9-]+\.(html|webp)", name) for name in rendered)
@@ -194,14 +248,19 @@ def test_a_class_of_any_name_has_a_page_inside_the_report(audit_run, label):
 
 def test_an_empty_run_still_has_a_report(audit_run):
     manifest = {**audit_run.manifest, "classes": {}, "warnings": [], "quarantine": {}}
-    run = dataclasses.replace(audit_run, manifest=manifest, tables={}, verdicts=(), suggestions=(), exemplars=())
+    run = dataclasses.replace(
+        audit_run, manifest=manifest, tables={}, verdicts=(), suggestions=(), exemplars=()
+    )
     text = Document(site.render(run)["index.html"]).text
     assert "No class could be judged." in text
     assert "Every sample could be used." in text
 
 
 def test_the_same_run_gives_the_same_bytes(audit_run, files):
-    assert site.render(audit_run) == files
+    few = dataclasses.replace(audit_run, exemplars=audit_run.exemplars[:2])
+    again = site.render(few)
+    assert again == site.render(few)
+    assert {name: files[name] for name in again if name.startswith("images/")}.items() <= files.items()
 
 
 def made_of(**pages):
@@ -217,10 +276,15 @@ def test_pages_are_found_by_file_and_sorted_by_their_order():
             early='{% set title = "Early" %}{% set order = 3 %}{% set per = "class" %}',
         )
     )
-    assert [(page.name, page.title, page.per) for page in found] == [("early", "Early", "class"), ("late", "Late", "run")]
+    assert [(page.name, page.title, page.per) for page in found] == [
+        ("early", "Early", "class"),
+        ("late", "Late", "run"),
+    ]
 
 
-@pytest.mark.parametrize("text", ['{% set title = "x" %}', '{% set title = "x" %}{% set order = 1 %}{% set per = "day" %}'])
+@pytest.mark.parametrize(
+    "text", ['{% set title = "x" %}', '{% set title = "x" %}{% set order = 1 %}{% set per = "day" %}']
+)
 def test_a_page_that_does_not_say_what_it_is_is_refused(text):
     with pytest.raises(ValueError, match=r"pages/new\.html: expected \{% set title"):
         site.pages(made_of(new=text))

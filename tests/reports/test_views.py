@@ -12,7 +12,9 @@ from tests.reports.conftest import verdict
 
 def view_of(label, status, confound=None):
     lead = verdict(label, "grad_cam", status, confound=confound) if status else None
-    return views.ClassView(label, label, label, status, lead, (lead,) if lead else (), None, None, None, None, (), ())
+    return views.ClassView(
+        label, label, label, status, lead, (lead,) if lead else (), None, None, None, None, (), ()
+    )
 
 
 @pytest.mark.parametrize(("label", "expected"), [("t-shirt", "t-shirt"), ("7", "7")])
@@ -20,7 +22,10 @@ def test_a_label_that_is_a_safe_name_is_its_own_slug(label, expected):
     assert views.slug(label) == expected
 
 
-@pytest.mark.parametrize("label", ["", "..", ".", "a/b", "\\", "🧦", "con", "a" * 500, "x\ud800", "\0", "<script>alert(1)</script>"])
+@pytest.mark.parametrize(
+    "label",
+    ["", "..", ".", "a/b", "\\", "🧦", "con", "a" * 500, "x\ud800", "\0", "<script>alert(1)</script>"],
+)
 def test_a_slug_is_safe_and_not_empty(label):
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{10}", views.slug(label))
     assert len(views.slug(label)) <= 51
@@ -61,7 +66,10 @@ def test_classes_come_most_severe_first_and_only_those_that_were_looked_at(audit
 
 
 def test_where_methods_disagree_the_most_severe_verdict_leads(audit_run):
-    verdicts = (verdict("cat", "first", Status.SOUND), verdict("cat", "second", Status.SPURIOUS, confound="text"))
+    verdicts = (
+        verdict("cat", "first", Status.SOUND),
+        verdict("cat", "second", Status.SPURIOUS, confound="text"),
+    )
     run = dataclasses.replace(audit_run, verdicts=verdicts, exemplars=())
     (cat, *_) = views.class_views(run, {})
     assert (cat.status, cat.lead.method, len(cat.verdicts)) == (Status.SPURIOUS, "second", 2)
