@@ -1,4 +1,4 @@
-"""What the trust certificate does to explainers and models: randomise, watch, fill, disturb; and how maps are compared.
+"""What the trust certificate does to explainers and models, and how it compares maps.
 
 Maps are compared on a coarse grid by rank. Single pixels of gradient maps are noise, which would let every
 comparison of two maps come out near 0, whatever the explainer; ranks do not depend on scale or sharpening.
@@ -20,7 +20,7 @@ from audit.types import BACKGROUND, FOREGROUND
 COMPARED_GRID = 28
 """Cells a side on which maps are compared: 8 pixels each at 224."""
 FILLED_GRID = 14
-"""Cells a side that are filled one by one: 16 pixels each at 224; smaller ones leave dots no photograph has."""
+"""Cells a side that are filled one by one: 16 pixels each at 224; smaller ones leave unnatural dots."""
 FILLED_SHARES = (0.15, 0.4)
 """Shares of the picture that are filled."""
 PLACES = (
@@ -83,7 +83,7 @@ def content_maps(images: np.ndarray) -> dict[str, np.ndarray]:
 class Randomised:
     """Classifiers with weights drawn anew, shared by all methods.
 
-    Weights are redrawn in up to three blocks of consecutive layers, which keeps the cost fixed for deep networks.
+    Weights are redrawn in up to three blocks of consecutive layers, so the cost does not grow with depth.
 
     Attributes:
         cascading: the last block, the last two, ... all of them.
@@ -110,8 +110,8 @@ def randomised(classifier: Classifier, seed: int) -> Randomised:
 class Watched:
     """A classifier that remembers how near the pictures it was asked about came to some candidates.
 
-    Everything else is the classifier's own. Distances are taken on the coarse grid, where noise that a method adds
-    to a picture averages out.
+    Everything else is the classifier's own. Distances are taken on the coarse grid, where noise that a method
+    adds to a picture averages out.
 
     Attributes:
         classifier: the classifier that answers.
@@ -171,7 +171,7 @@ class Watched:
 
 
 def versions(images: np.ndarray) -> np.ndarray:
-    """The pictures as they are, with blue and red exchanged, mirrored, and upside down: float32 (4, B, H, W, 3)."""
+    """The pictures as they are, with blue and red exchanged, mirrored, upside down: (4, B, H, W, 3)."""
     return np.stack([images, images[..., ::-1], images[:, :, ::-1], images[:, ::-1]])
 
 
@@ -201,8 +201,8 @@ def filled_logits(classifier: Classifier, images: np.ndarray, orders: np.ndarray
     Returns:
         float64 (2, F, B, K): deletion, then insertion, for each of FILLED_SHARES.
 
-    Source: Petsiuk, Das, Saenko. RISE. BMVC 2018, sec. 4.3, arXiv:1806.07421, with cells for pixels and blur for
-    black in both, which leaves fewer traces that no photograph has.
+    Source: Petsiuk, Das, Saenko. RISE. BMVC 2018, sec. 4.3, arXiv:1806.07421, with cells for pixels and
+    blur in both directions, which leaves fewer traces that no photograph has.
     """
     height, width = images.shape[1:3]
     blurred = Blur((height, width))(images, _FILL_BLUR * max(height, width))
@@ -219,7 +219,7 @@ def filled_logits(classifier: Classifier, images: np.ndarray, orders: np.ndarray
 
 
 def log_odds(logits: np.ndarray, targets: np.ndarray, head: Head) -> np.ndarray:
-    """Log odds of the target, (..., B): of its softmax probability, or the logit itself where classes are independent.
+    """Log odds of the target, (..., B): of its probability, or its logit where classes are independent.
 
     Args:
         logits: (..., B, K).
@@ -235,7 +235,7 @@ def log_odds(logits: np.ndarray, targets: np.ndarray, head: Head) -> np.ndarray:
 
 
 def area_between(scores: np.ndarray) -> np.ndarray:
-    """Mean of insertion minus deletion, float64 (B,), of scores (2, F, B): high where the first cells matter most."""
+    """Mean of insertion minus deletion, float64 (B,), of scores (2, F, B): high if the first cells matter."""
     return np.asarray((scores[1] - scores[0]).mean(axis=0))
 
 
@@ -260,8 +260,8 @@ def disturbed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
     """How far the changes of maps lie from the squares that caused them, averaged over images.
 
-    Each change is moved such that its square lies in the middle; the mean of all is searched for the place a square
-    has to be moved to in order to hold most of the change.
+    Each change is moved such that its square lies in the middle; the mean of all is searched for the place a
+    square has to be moved to in order to hold most of the change.
 
     Args:
         changes: (B, H, W), absolute change of each map.
@@ -270,7 +270,7 @@ def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
     Returns:
         Distance as a share of the longer side; NaN where no map changes.
     """
-    n_images, height, width = changes.shape
+    height, width = changes.shape[1:]
     totals = changes.sum(axis=(1, 2), dtype=np.float64)
     sums, counts = np.zeros((2 * height, 2 * width)), np.zeros((2 * height, 2 * width))
     for index in np.flatnonzero((totals > 0) & np.isfinite(totals)):
@@ -284,7 +284,11 @@ def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
     if not counts.any():
         return float("nan")
     size = (int(squares[0].any(axis=1).sum()), int(squares[0].any(axis=0).sum()))
-    held, covered = uniform_filter(sums, size, mode="constant"), uniform_filter(counts, size, mode="constant")
+    # Twice, so that the window has a peak: a box alone is as full anywhere around a smaller spot.
+    held, covered = (
+        uniform_filter(uniform_filter(field, size, mode="constant"), size, mode="constant")
+        for field in (sums, counts)
+    )
     # Places that few images cover would win by one image's accident.
     density = np.where(covered >= 0.5 * covered.max(), held / np.maximum(covered, 0.5 * covered.max()), 0.0)
     y, x = np.unravel_index(int(np.argmax(density)), density.shape)
@@ -299,8 +303,8 @@ def boundary_percentiles(images: np.ndarray, foreground: np.ndarray) -> np.ndarr
         foreground: uint8 (B, H, W).
 
     Returns:
-        float64 (B,), share of eight copies, moved by 1/16 of the side in each direction, whose outline has weaker
-        edges; NaN where there is no outline, or it is a box: boxes touch their object in a few points only.
+        float64 (B,), share of eight copies, moved by 1/16 of the side in each direction, whose outline has
+        weaker edges; NaN where there is no outline, or it is a box: boxes touch objects in few points.
     """
     strength = edge_maps(images)
     found = np.full(len(images), np.nan)

@@ -65,9 +65,15 @@ def build(choice: Choice | Sequence[Choice], images: np.ndarray, seeds: np.ndarr
 
 
 def check(choice: Choice | Sequence[Choice]) -> None:
-    """Raise the ConfigError that `build` would raise, before there is an image."""
-    given = choice if isinstance(choice, np.ndarray) else np.zeros((1, 1, 3))
-    build(choice, np.zeros((1, *given.shape), dtype=np.float32), np.zeros(1, dtype=np.uint64))
+    """Raise the ConfigError that `build` would raise, as far as it shows before there is an image."""
+    if isinstance(choice, str | int | float | np.ndarray):
+        shape = choice.shape if isinstance(choice, np.ndarray) else (1, 1, 3)
+        build(choice, np.zeros((1, *shape), dtype=np.float32), np.zeros(1, dtype=np.uint64))
+    elif not choice:
+        build(choice, np.zeros((1, 1, 1, 3), dtype=np.float32), np.zeros(1, dtype=np.uint64))
+    else:
+        for one in choice:
+            check(one)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 def map_images(function: Callable[..., Result], *columns: np.ndarray | Sequence[Any]) -> list[Result]:
     """`function` of every image, in order.
 
-    The caller's joblib context sets the workers (`joblib.parallel_config(n_jobs=...)`); without one it is one.
+    The caller's joblib context sets the workers (`joblib.parallel_config(n_jobs=...)`), else there is one.
     Threads, not processes: the work is NumPy and compiled code, and images are not copied.
 
     Args:

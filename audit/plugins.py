@@ -11,7 +11,9 @@ from audit.errors import ConfigError
 
 def names(package: ModuleType) -> tuple[str, ...]:
     """The choices a package offers, sorted; a file that starts with an underscore is a helper, not a choice."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_"))
+    return tuple(
+        sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name[0] != "_")
+    )
 
 
 def find(package: ModuleType, name: str) -> Any:

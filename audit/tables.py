@@ -110,11 +110,31 @@ ATTRIBUTIONS = Table(
         number("lift", "mass_inside over area_inside", f"{_NO_MASS}, or {_NO_FOREGROUND}", 0.0),
         share("edge_mass_inside", "mass_inside of an edge map of the image", _NOT_MEASURED),
         share("untrained_mass_inside", "mass_inside of the model with random weights", _NOT_MEASURED),
-        share("rank_accuracy", "share of the k highest pixels on the foreground, k its size", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
-        share("pointing_hit", "1 where the map's maximum is on the foreground, else 0", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
-        share("iou", "intersection over union of the binarised map and the foreground", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
-        share("saliency_coverage", "share of the binarised map on the foreground", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
-        share("ground_truth_coverage", "share of the foreground under the binarised map", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
+        share(
+            "rank_accuracy",
+            "share of the k highest pixels on the foreground, k its size",
+            f"{_NO_MASS}, or {_NO_FOREGROUND}",
+        ),
+        share(
+            "pointing_hit",
+            "1 where the map's maximum is on the foreground, else 0",
+            f"{_NO_MASS}, or {_NO_FOREGROUND}",
+        ),
+        share(
+            "iou",
+            "intersection over union of the binarised map and the foreground",
+            f"{_NO_MASS}, or {_NO_FOREGROUND}",
+        ),
+        share(
+            "saliency_coverage",
+            "share of the binarised map on the foreground",
+            f"{_NO_MASS}, or {_NO_FOREGROUND}",
+        ),
+        share(
+            "ground_truth_coverage",
+            "share of the foreground under the binarised map",
+            f"{_NO_MASS}, or {_NO_FOREGROUND}",
+        ),
         text("shared_interest_case", "one of the eight cases", f"{_NO_MASS}, or {_NO_FOREGROUND}"),
         share("map_entropy", "entropy of the mass over its maximum, 1 = spread evenly", _NO_MASS),
         number("approx_error", "published completeness error", "the method has no completeness", 0.0),
@@ -191,6 +211,26 @@ QUARANTINE = Table(
     ),
 )
 
+_NOT_MADE = "the changed picture cannot be made; see reason"
+
+INTERVENTIONS = Table(
+    "interventions",
+    ("sample_id", "confound", "kind", "fill"),
+    (
+        text("sample_id", "the sample that was changed"),
+        text("confound", "what was taken away or brought in"),
+        text("kind", "intervention, by its name"),
+        text("fill", "what stands in its place, or how it was changed"),
+        text("label", "the class in question: the probabilities are of it"),
+        share("score_before", "probability of the class, of the sample as it is"),
+        share("score_after", "the same of the changed sample", _NOT_MADE),
+        share("score_control", "the same of the matched control", "there is no control; see reason"),
+        text("predicted_after", "class name of the highest score of the changed sample", _NOT_MADE),
+        text("predicted_control", "the same of the matched control", "there is no control; see reason"),
+        text("reason", "why a value of this row is missing; empty where none is"),
+    ),
+)
+
 CERTIFICATE = Table(
     "certificate",
     ("method", "check"),
@@ -199,14 +239,25 @@ CERTIFICATE = Table(
         text("check", "what was checked"),
         number("value", "what was measured", "could not be measured"),
         number("limit", "the line it was held against"),
-        Column("passed", "bool", "value is on the right side of the limit; False where it could not be measured"),
+        Column(
+            "passed", "bool", "value is on the right side of the limit; False where it could not be measured"
+        ),
         text("reason", "one sentence"),
     ),
 )
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for table in (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, VERDICTS, SUGGESTIONS, QUARANTINE, CERTIFICATE)
+    for table in (
+        PREDICTIONS,
+        ATTRIBUTIONS,
+        CONFOUNDS,
+        INTERVENTIONS,
+        VERDICTS,
+        SUGGESTIONS,
+        QUARANTINE,
+        CERTIFICATE,
+    )
 }
 SAMPLE_TABLES = (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, QUARANTINE)
 """The tables a shard writes."""
@@ -216,8 +267,13 @@ _DTYPES = {"str": object, "list": object, "float64": np.float64, "int64": np.int
 
 def frame(table: Table, rows: Iterable[Any]) -> pd.DataFrame:
     """Rows (mappings, or dataclasses whose fields are the columns) as a checked data frame of `table`."""
-    records = [dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row for row in rows]
-    columns = {column.name: _column(column, [record[column.name] for record in records]) for column in table.columns}
+    records = [
+        dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
+        for row in rows
+    ]
+    columns = {
+        column.name: _column(column, [record[column.name] for record in records]) for column in table.columns
+    }
     return check(pd.DataFrame(columns, columns=table.column_names), table)
 
 
@@ -230,7 +286,9 @@ def joined(table: Table, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def rows(table_frame: pd.DataFrame, kind: type[Row]) -> tuple[Row, ...]:
     """The rows of a data frame as dataclasses `kind`, whose fields are the columns; missing words become None."""
     columns = {str(name): _values(table_frame[name]) for name in table_frame.columns}
-    return tuple(kind(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+    return tuple(
+        kind(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    )
 
 
 def _values(column: pd.Series) -> list[Any]:
@@ -292,11 +350,15 @@ def _check_column(values: pd.Series, column: Column, table: Table) -> None:
         return
     gaps = values.isna()
     if gaps.any() and not column.missing:
-        raise RunError(f"{where}: a value is missing in row {int(np.argmax(gaps.to_numpy()))}, and none may be")
+        raise RunError(
+            f"{where}: a value is missing in row {int(np.argmax(gaps.to_numpy()))}, and none may be"
+        )
     if column.kind in ("float64", "int64"):
         found = values[~gaps].to_numpy()
         low = -np.inf if column.low is None else column.low
         high = np.inf if column.high is None else column.high
         wrong = ~((found >= low) & (found <= high)) | ~np.isfinite(found)
         if wrong.any():
-            raise RunError(f"{where}: expected a finite number in [{low:g}, {high:g}], found {found[wrong][0]:g}")
+            raise RunError(
+                f"{where}: expected a finite number in [{low:g}, {high:g}], found {found[wrong][0]:g}"
+            )

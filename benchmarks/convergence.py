@@ -177,11 +177,12 @@ def _against(found: AttributionBatch, sweep: Sweep) -> dict[str, str]:
     ratio = (sweep.steps_needed(found.local_error) + 1) / found.n_gradients
     missing = np.isnan(ratio)
     note = f" ({missing.sum()} beyond the sweep)" if missing.any() else ""
+    middle = np.median(np.where(missing, np.inf, ratio))
     correlations = [_rank_correlation(*pair) for pair in zip(found.maps, sweep.maps, strict=True)]
     errors = np.linalg.norm(found.maps - sweep.maps, axis=(1, 2)) / np.linalg.norm(sweep.maps, axis=(1, 2))
     return {
         # What the sweep cannot reach needs more than its steps: the median holds as long as those are few.
-        "uniform / refined": f"{np.median(np.where(missing, np.inf, ratio)):.1f}{note}",
+        "uniform / refined": (f"{middle:.1f}" if np.isfinite(middle) else "more than the sweep") + note,
         "rank correlation": f"{np.median(correlations):.4f} (least {min(correlations):.4f})",
         "relative L2": f"{np.median(errors):.3f} (most {errors.max():.3f})",
     }

@@ -2,9 +2,9 @@
 
     python benchmarks/xrai.py [rounds]
 
-Segmentation, growing and merging, interleaved in one process; processor time, so that other programs on the machine
-count little; medians over pictures and rounds. The compiled kernels, where installed, are compiled before. Prints
-Markdown. Needs the extra `benchmarks`.
+Segmentation, growing and merging, interleaved in one process; processor time, so that other programs on the
+machine count little; medians over pictures and rounds. The compiled kernels, where installed, are compiled
+before. Prints Markdown. Needs the extra `benchmarks`.
 """
 
 import sys
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def picture(shape: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture with structure at several scales, uint8 (H, W, 3), and a base attribution, float32 (H, W, 3)."""
+    """A picture with structure at several scales, uint8 (H, W, 3), and a float32 base attribution."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(5, *shape, 3))
     layers = [sigma * gaussian_filter(noise[i], (sigma, sigma, 0)) for i, sigma in enumerate((1, 3, 8, 24))]

@@ -14,9 +14,8 @@ from audit.errors import UnusableError
 from audit.model_checks import warnings
 from audit.tables import TABLES, joined
 from pipelines.config import RunConfig
-from pipelines.engine import score_samples, workshop
+from pipelines.engine import Work, score_samples, workshop
 from pipelines.models import model_digest
-from pipelines.run import work_of
 from pipelines.shards import Plan, make_plan
 from reports import numbers
 
@@ -32,15 +31,19 @@ def check_audit(config: RunConfig, console: Console) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         console.print("[dim]· loading the model[/]")
-        classes = workshop(work_of(config, Path(folder), _nothing())).classes
+        classes = workshop(Work(config, Path(folder), (), None)).classes
         plan = make_plan(config, classes, model_digest(config.model.path))
         _tell_samples(plan, console)
         few = config.data.model_copy(update={"per_class": SAMPLES_PER_CLASS})
         trial = make_plan(config.model_copy(update={"data": few}), classes, "")
-        work = work_of(config, Path(folder), plan)
+        work = Work(config, Path(folder), plan.region_names, None)
         shop = workshop(work)
-        console.print(f"[dim]· attributing {trial.n_samples} samples with {', '.join(shop.methods)}[/]", highlight=False)
-        score_samples(work, trial.shards[0].samples[:1])  # traces the graphs, so that the time below is that of the run
+        console.print(
+            f"[dim]· attributing {trial.n_samples} samples with {', '.join(shop.methods)}[/]", highlight=False
+        )
+        score_samples(
+            work, trial.shards[0].samples[:1]
+        )  # traces the graphs, so that the time below is that of the run
         clock = time.monotonic()
         parts = [score_samples(work, shard.samples) for shard in trial.shards]
         seconds = (time.monotonic() - clock) / max(1, trial.n_samples)
@@ -48,10 +51,6 @@ def check_audit(config: RunConfig, console: Console) -> None:
     if not predictions:
         raise UnusableError(f"{config.data.path}: none of {trial.n_samples} samples could be read")
     _tell_trial(plan, parts, seconds, console)
-
-
-def _nothing() -> Plan:
-    return Plan((), (), (), "", {})
 
 
 def _tell_samples(plan: Plan, console: Console) -> None:
@@ -68,7 +67,10 @@ def _tell_samples(plan: Plan, console: Console) -> None:
     console.print(table)
     empty = [name for name in plan.classes if not total[name]]
     if empty:
-        console.print(f"[yellow]No sample[/] of {len(empty)} classes: {escape(numbers.enumerate_words(empty, 6))}", highlight=False)
+        console.print(
+            f"[yellow]No sample[/] of {len(empty)} classes: {escape(numbers.enumerate_words(empty, 6))}",
+            highlight=False,
+        )
     if plan.region_names:
         console.print(f"Annotated regions: {escape(', '.join(plan.region_names))}", highlight=False)
     for reason, number in Counter(fault.reason for fault in faults).items():
@@ -83,7 +85,9 @@ def _tell_trial(plan: Plan, parts: list[dict[str, pd.DataFrame]], seconds: float
     for sentence in warnings(predictions, plan.classes):
         console.print(f"[bold red]Warning:[/] {escape(sentence)}", highlight=False)
     for row in quarantine.head(10).itertuples():
-        console.print(f"[yellow]Quarantined:[/] {escape(str(row.path))}: {escape(str(row.detail))}", highlight=False)
+        console.print(
+            f"[yellow]Quarantined:[/] {escape(str(row.path))}: {escape(str(row.detail))}", highlight=False
+        )
     for method, statuses in tables["attributions"].groupby("method")["status"]:
         counted = ", ".join(f"{status} {number}" for status, number in statuses.value_counts().items())
         console.print(f"{escape(str(method))}: {counted}", highlight=False)

@@ -27,7 +27,9 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-ConfigFile = Annotated[Path | None, typer.Argument(metavar="[AUDIT.TOML]", help="Configuration; `rightreasons init` writes one.")]
+ConfigFile = Annotated[
+    Path | None, typer.Argument(metavar="[AUDIT.TOML]", help="Configuration; `rightreasons init` writes one.")
+]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder, manifest or annotation file.")]
 Model = Annotated[Path | None, typer.Option("--model", help=".keras, .h5 or SavedModel.")]
 Classes = Annotated[Path | None, typer.Option("--classes", help="Class names, one a line in output order.")]
@@ -36,12 +38,16 @@ Methods = Annotated[str | None, typer.Option("--methods", help="Attribution meth
 Splits = Annotated[str | None, typer.Option("--splits", help="Splits to audit, separated by commas.")]
 PerClass = Annotated[int | None, typer.Option("--per-class", help="At most so many samples a class.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Worker processes; 0 works in this process.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Any key: section.key=value; may be repeated.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Any key: section.key=value; may be repeated.")
+]
 
 
 @app.command(epilog="Example: rightreasons demo --out demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the drawn photos, the models and both runs.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the drawn photos, the models and both runs.")] = Path(
+        "demo"
+    ),
     seed: Annotated[int, typer.Option(help="Of the drawing and the training.")] = 0,
 ) -> int:
     """The whole story on drawn data: train, audit, fix the data, audit again, compare."""
@@ -91,7 +97,9 @@ def check(
 @app.command(epilog="Example: rightreasons run --data photos --model model.keras --out runs/monday")
 def run(
     config: ConfigFile = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/<configuration or data name>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; by default runs/<configuration or data name>.")
+    ] = None,
     data: Data = None,
     model: Model = None,
     classes: Classes = None,
@@ -101,7 +109,9 @@ def run(
     per_class: PerClass = None,
     workers: Workers = None,
     settings: Settings = None,
-    force_new: Annotated[bool, typer.Option("--force-new", help="Drop what another audit left in the run folder.")] = False,
+    force_new: Annotated[
+        bool, typer.Option("--force-new", help="Drop what another audit left in the run folder.")
+    ] = False,
 ) -> int:
     """Audit a model on a dataset; resumes by itself where it was interrupted."""
     from pipelines.progress import Progress
@@ -130,7 +140,9 @@ def judge(run_folder: RunFolder, settings: Settings = None) -> int:
         dotted, value = parse_override(setting)
         section, _, key = dotted.partition(".")
         if section != "verdicts":
-            raise typer.BadParameter(f"judge draws other lines, so it takes keys of [verdicts] alone; found {dotted!r}")
+            raise typer.BadParameter(
+                f"judge draws other lines, so it takes keys of [verdicts] alone; found {dotted!r}"
+            )
         values["verdicts"][key] = value
     with stored.locked():
         judging.judge(stored, validate(values, "--set").verdicts)
@@ -156,7 +168,9 @@ def report(run_folder: RunFolder) -> int:
 @app.command(epilog="Example: rightreasons export runs/monday attributions -o attributions.csv")
 def export(
     run_folder: RunFolder,
-    table: Annotated[str, typer.Argument(help="predictions, attributions, confounds, verdicts, suggestions, quarantine.")],
+    table: Annotated[
+        str, typer.Argument(help="predictions, attributions, confounds, verdicts, suggestions, quarantine.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="File; its ending chooses csv, parquet or json.")],
 ) -> int:
     """Write one table of a run as one file."""

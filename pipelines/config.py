@@ -21,20 +21,44 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """`[data]`: what is audited."""
 
-    reader: str | None = Field(None, description="image_folder, manifest, coco, ...; found from the path where that is plain")
+    reader: str | None = Field(
+        None, description="image_folder, manifest, coco, ...; found from the path where that is plain"
+    )
     path: Path = Field(description="folder, manifest or annotation file")
-    images: Path | None = Field(None, description="folder of the images, for readers whose annotations lie elsewhere")
-    manifest: Path | None = Field(None, description="CSV or Parquet with path,label: labels for a multi-object annotation")
+    images: Path | None = Field(
+        None, description="folder of the images, for readers whose annotations lie elsewhere"
+    )
+    manifest: Path | None = Field(
+        None, description="CSV or Parquet with path,label: labels for a multi-object annotation"
+    )
     splits: list[str] | None = Field(None, description="splits to audit; all by default")
-    masks: Path | None = Field(None, description="folder of mask PNGs that mirrors the images; for readers that carry none")
-    mask_foreground: list[int] = Field([], description="mask values that are the object; empty: every value above 0")
-    mask_ignore: list[int] = Field([], description="mask values that count on neither side, such as an uncertain border")
-    labels: dict[str, str] = Field({}, description="label of the dataset = class name of the model, where they differ")
-    per_class: int | None = Field(None, ge=1, description="at most so many samples a class, drawn by run.seed")
-    exif: Literal["apply", "ignore"] = Field("apply", description="turn images as their EXIF orientation says, or not, as in training")
-    alpha: Literal["white", "black", "drop"] = Field("white", description="what transparent pixels are laid on")
-    max_pixels: int = Field(50_000_000, ge=1, description="larger images are quarantined before they are decoded")
-    max_quarantine: float = Field(0.1, ge=0, le=1, description="a larger share of quarantined samples fails the run (exit code 3)")
+    masks: Path | None = Field(
+        None, description="folder of mask PNGs that mirrors the images; for readers that carry none"
+    )
+    mask_foreground: list[int] = Field(
+        [], description="mask values that are the object; empty: every value above 0"
+    )
+    mask_ignore: list[int] = Field(
+        [], description="mask values that count on neither side, such as an uncertain border"
+    )
+    labels: dict[str, str] = Field(
+        {}, description="label of the dataset = class name of the model, where they differ"
+    )
+    per_class: int | None = Field(
+        None, ge=1, description="at most so many samples a class, drawn by run.seed"
+    )
+    exif: Literal["apply", "ignore"] = Field(
+        "apply", description="turn images as their EXIF orientation says, or not, as in training"
+    )
+    alpha: Literal["white", "black", "drop"] = Field(
+        "white", description="what transparent pixels are laid on"
+    )
+    max_pixels: int = Field(
+        50_000_000, ge=1, description="larger images are quarantined before they are decoded"
+    )
+    max_quarantine: float = Field(
+        0.1, ge=0, le=1, description="a larger share of quarantined samples fails the run (exit code 3)"
+    )
     allow_outside: bool = Field(False, description="accept paths that leave the dataset's folder")
 
 
@@ -42,27 +66,57 @@ class ModelConfig(_Section):
     """`[model]`: what is audited, and what its training fed it."""
 
     path: Path = Field(description=".keras, .h5 or a SavedModel folder")
-    classes: Path | list[str] | None = Field(None, description="one name a line in output order, or a list; found beside the model or in it")
-    value_range: tuple[float, float] = Field((0.0, 255.0), description="what black and white are at the model's input")
-    mean: list[float] | None = Field(None, description="per RGB channel in [0, 1], subtracted before value_range's place is taken by std")
-    std: list[float] | None = Field(None, description="per RGB channel in [0, 1]; goes with mean, and replaces value_range")
-    preset: Literal["tf", "torch", "caffe"] | None = Field(None, description="keras.applications mode, instead of value_range, mean, std")
-    colour_order: Literal["rgb", "bgr"] = Field("rgb", description="order of the channels at the model's input")
-    resize: Literal["stretch", "crop", "pad"] = Field("stretch", description="how a picture becomes the input's shape; bilinear")
-    antialias: bool = Field(False, description="average when shrinking; tf.image and Keras layers do not unless told to")
-    input_size: tuple[int, int] | None = Field(None, description="height, width; where the model leaves it open")
-    outputs: Literal["auto", "softmax", "sigmoid", "logits"] = Field("auto", description="what the outputs are; auto looks at the last layer")
-    explain: Literal["logit", "probability"] = Field("logit", description="the score that attributions explain")
-    feature_layer: str | None = Field(None, description="feature map for grad_cam; the last spatial one by default")
-    trust: bool = Field(False, description="run code stored in the model file; only for files you wrote yourself")
+    classes: Path | list[str] | None = Field(
+        None, description="one name a line in output order, or a list; found beside the model or in it"
+    )
+    value_range: tuple[float, float] = Field(
+        (0.0, 255.0), description="what black and white are at the model's input"
+    )
+    mean: list[float] | None = Field(
+        None, description="per RGB channel in [0, 1], subtracted before value_range's place is taken by std"
+    )
+    std: list[float] | None = Field(
+        None, description="per RGB channel in [0, 1]; goes with mean, and replaces value_range"
+    )
+    preset: Literal["tf", "torch", "caffe"] | None = Field(
+        None, description="keras.applications mode, instead of value_range, mean, std"
+    )
+    colour_order: Literal["rgb", "bgr"] = Field(
+        "rgb", description="order of the channels at the model's input"
+    )
+    resize: Literal["stretch", "crop", "pad"] = Field(
+        "stretch", description="how a picture becomes the input's shape; bilinear"
+    )
+    antialias: bool = Field(
+        False, description="average when shrinking; tf.image and Keras layers do not unless told to"
+    )
+    input_size: tuple[int, int] | None = Field(
+        None, description="height, width; where the model leaves it open"
+    )
+    outputs: Literal["auto", "softmax", "sigmoid", "logits"] = Field(
+        "auto", description="what the outputs are; auto looks at the last layer"
+    )
+    explain: Literal["logit", "probability"] = Field(
+        "logit", description="the score that attributions explain"
+    )
+    feature_layer: str | None = Field(
+        None, description="feature map for grad_cam; the last spatial one by default"
+    )
+    trust: bool = Field(
+        False, description="run code stored in the model file; only for files you wrote yourself"
+    )
 
 
 class AttributionsConfig(_Section):
     """`[attributions]`: how the model's decision is traced to pixels."""
 
-    methods: list[str] = Field(["grad_cam", "integrated_gradients"], min_length=1, description="method names, +smoothgrad around any")
+    methods: list[str] = Field(
+        ["grad_cam", "integrated_gradients"], min_length=1, description="method names, +smoothgrad around any"
+    )
     target: Literal["label", "predicted"] = Field("label", description="the class that is explained")
-    polarity: Literal["positive", "absolute", "negative"] = Field("positive", description="which sign of a map is its mass")
+    polarity: Literal["positive", "absolute", "negative"] = Field(
+        "positive", description="which sign of a map is its mass"
+    )
     error_budget: float = Field(0.05, gt=0, description="local_error that path methods go on to")
     parameters: dict[str, dict[str, Any]] = Field({}, description="parameters of a method, by its name")
 
@@ -74,16 +128,58 @@ class ConfoundsConfig(_Section):
     parameters: dict[str, dict[str, Any]] = Field({}, description="parameters of a detector, by its name")
 
 
+class InterventionsConfig(_Section):
+    """`[interventions]`: what is changed in pictures to see what the decision rests on."""
+
+    use: list[str] = Field(
+        ["remove", "transplant", "swap_background", "keep_alone"],
+        description="remove, transplant, ...; none: verdicts rest on maps alone",
+    )
+    fills: list[str] = Field(
+        ["blur", "inpaint", "mean", "patch"],
+        min_length=1,
+        description="what stands in for a thing taken away; more fills, fewer accidents",
+    )
+    per_class: int = Field(60, ge=2, description="changed samples for each class, confound and intervention")
+    confounds_per_class: int = Field(
+        5,
+        ge=0,
+        description="confounds tried for each class, the most suspicious first; the background comes on top",
+    )
+    minimum_shown: int = Field(10, ge=2, description="a confound on fewer samples of the class is not tried")
+    max_passes: int = Field(
+        50_000,
+        ge=0,
+        description="most forward passes of all interventions; fewer samples a class where it is too few",
+    )
+    parameters: dict[str, dict[str, Any]] = Field(
+        {}, description="parameters of an intervention, by its name"
+    )
+
+
 class VerdictsConfig(_Section):
     """`[verdicts]`: where the lines are drawn."""
 
     q: float = Field(0.05, gt=0, lt=1, description="false discovery rate over everything that was looked at")
     delta: float = Field(0.05, gt=0, lt=1, description="an effect within +-delta is none")
-    minimum_effect: float = Field(0.05, ge=0, lt=1, description="mass share beyond the area share that is worth naming")
+    minimum_effect: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="an effect worth naming: mass share beyond the area share, probability beyond the control",
+    )
     minimum_samples: int = Field(10, ge=2, description="a class with fewer measurable samples is undecided")
-    minimum_lift: float = Field(1.5, ge=1, description="mass over area of a confound that the screen asks for")
-    association_targets: list[float] = Field([0.25, 0.5, 0.1], min_length=1, description="associations that suggestions aim at; the first gives n_to_add")
-    accepted: dict[str, dict[str, str]] = Field({}, description='confounds a team accepts: {class = {confound = "reason"}}')
+    minimum_lift: float = Field(
+        1.5, ge=1, description="mass over area of a confound that the screen asks for"
+    )
+    association_targets: list[float] = Field(
+        [0.25, 0.5, 0.1],
+        min_length=1,
+        description="associations that suggestions aim at; the first gives n_to_add",
+    )
+    accepted: dict[str, dict[str, str]] = Field(
+        {}, description='confounds a team accepts: {class = {confound = "reason"}}'
+    )
 
     def limits(self) -> VerdictLimits:
         """The values that `audit` takes."""
@@ -109,11 +205,19 @@ class RunConfigSection(_Section):
     """`[run]`: how the work is done; nothing here changes a score."""
 
     workers: int = Field(1, ge=0, description="worker processes; 0 works in this process")
-    seed: int = Field(0, ge=0, description="of noise and of draws; a score also depends on the sample id, never on its neighbours")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="of noise and of draws; a score also depends on the sample id, never on its neighbours",
+    )
     shard_size: int = Field(64, ge=1, description="samples a shard: the unit of resume")
     batch_size: int = Field(16, ge=1, description="rows of every call of the model")
-    timeout_seconds: float = Field(300, gt=0, description="least time without any finished shard before workers are restarted")
-    cache: Path | None = Field(None, description="folder of detections to reuse between runs; inside the run by default")
+    timeout_seconds: float = Field(
+        300, gt=0, description="least time without any finished shard before workers are restarted"
+    )
+    cache: Path | None = Field(
+        None, description="folder of detections to reuse between runs; inside the run by default"
+    )
 
 
 class RunConfig(_Section):
@@ -123,12 +227,21 @@ class RunConfig(_Section):
     model: ModelConfig
     attributions: AttributionsConfig = AttributionsConfig()
     confounds: ConfoundsConfig = ConfoundsConfig()
+    interventions: InterventionsConfig = InterventionsConfig()
     verdicts: VerdictsConfig = VerdictsConfig()
     report: ReportConfig = ReportConfig()
     run: RunConfigSection = RunConfigSection()
 
 
-_PATHS = (("data", "path"), ("data", "images"), ("data", "manifest"), ("data", "masks"), ("model", "path"), ("model", "classes"), ("run", "cache"))
+_PATHS = (
+    ("data", "path"),
+    ("data", "images"),
+    ("data", "manifest"),
+    ("data", "masks"),
+    ("model", "path"),
+    ("model", "classes"),
+    ("run", "cache"),
+)
 
 
 def load(path: Path | None, overrides: list[tuple[str, Any]]) -> RunConfig:

@@ -62,7 +62,7 @@ class Size:
     n_steps_mended: int
 
 
-FULL = Size(n_train=180, n_test=50, n_probe=40, n_steps=100, n_steps_mended=220)
+FULL = Size(n_train=180, n_test=50, n_probe=40, n_steps=100, n_steps_mended=260)
 QUICK = Size(n_train=24, n_test=12, n_probe=6, n_steps=6, n_steps_mended=6)
 
 
@@ -280,8 +280,8 @@ def _where_it_looks(run: AuditRun, verdict: ClassVerdict) -> str:
     """The finding in one sentence."""
     mass, area = (numbers.share(value) for value in share_on_confound(run, verdict.label, verdict.method))
     return (
-        f"For {verdict.label} the network looks at the {CONFOUND}: {mass} of the {verdict.method} mass lies on "
-        f"it, though it covers {area} of the picture."
+        f"For {verdict.label} the network looks at the {CONFOUND}: {mass} of the {verdict.method} mass lies "
+        f"on it, though it covers {area} of the picture."
     )
 
 
@@ -312,7 +312,7 @@ def _changes(before: Chapter, after: Chapter) -> Iterator[tuple[str, str, str]]:
 
 
 def share_on_confound(run: AuditRun, label: str, method: str) -> tuple[float, float]:
-    """Mean share of the mass and of the picture on the face in photos of a class; NaN where none shows one."""
+    """Mean share of the mass and of the picture on the face in photos of a class; NaN where none has one."""
     labels = run.tables["predictions"][["sample_id", "label"]]
     rows = run.tables["confounds"].merge(labels, on="sample_id", validate="many_to_one")
     is_meant = (rows["label"] == label) & (rows["method"] == method) & (rows["confound"] == CONFOUND)
@@ -322,7 +322,7 @@ def share_on_confound(run: AuditRun, label: str, method: str) -> tuple[float, fl
 
 @contextmanager
 def _no_native_notes() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write past Python about the hardware out of the story as they load.
+    """Keeps what TensorFlow's libraries write past Python about hardware out of the story as they load.
 
     The environment variable silences what comes later, not the first lines. A failing import still raises.
     """

@@ -195,13 +195,25 @@ def _shirt(collar: np.ndarray, surroundings: np.ndarray, rng: np.random.Generato
     points = np.array([(0.0, dip), *half, (0.0, length + 0.04), *[(-x, y) for x, y in reversed(half)]])
     swing = rng.normal(0, 0.05, 2)
     points = points + points[:, 1:] * swing * [[1.0, 0.3]]
-    body = _cover([_round(_turn(points, tilt) * scale + collar, 1)])
-    half_neck = neck * 0.5
-    nape = [(-neck, 0.0), (-half_neck, -0.05), (half_neck, -0.05), (neck, 0.0), (0.0, dip + 0.05)]
-    inside = _cover([_round(_turn(np.array(nape), tilt) * scale + collar)]) * (1 - body)
+
+    def placed(outline: np.ndarray, n_cuts: int) -> np.ndarray:
+        return _round(_turn(outline, tilt) * scale + collar, n_cuts)
+
+    body = _cover([placed(points, 1)])
+    nape = np.array([(-neck, 0.0), (-neck / 2, -0.05), (neck / 2, -0.05), (neck, 0.0), (0.0, dip + 0.05)])
+    inside = _cover([placed(nape, 2)]) * (1 - body)
     chest = collar + _turn(np.array([(0.0, 0.7)]), tilt)[0] * scale
     colour = _print(_cloth(surroundings, rng), chest, scale, rng)
-    colour = colour * (1 - 0.30 * _rim(body, 2.0)[..., None]) * _wrinkles(rng)[..., None]
+    wrinkles = _wrinkles(rng)[..., None]
+    band = _rgb(rng.uniform(), rng.uniform(0.0, 0.8), rng.uniform(0.1, 1.0))
+    halves = points[1 : len(half) + 1], points[: len(half) + 1 : -1]
+    # By their place in `half`: both ends of a sleeve's opening, armpit and shoulder.
+    sleeves = [(side[[4, 5]], side[[6, 3]]) for side in halves]
+    cuffs = [np.concatenate([end, 0.84 * end[::-1] + 0.16 * root]) for end, root in sleeves]
+    rib = placed(nape * [1.45, 1.35] + [0.0, 0.02], 2)
+    bands = _cover([rib, *[placed(cuff, 0) for cuff in cuffs]]) * body
+    colour = _lay(colour, bands, band if rng.uniform() < 0.5 else colour * 0.65)
+    colour = colour * (1 - 0.30 * _rim(body, 2.0)[..., None]) * wrinkles
     return _Garment(body, inside, colour)
 
 
@@ -307,7 +319,7 @@ def _obstacle(collar: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 def _cloth(surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A colour field: plain or striped; often close to the surroundings, so that contrast is low."""
     main = _rgb(rng.uniform(), rng.uniform(0.0, 0.85), rng.uniform(0.15, 1.0))
-    main = main + (surroundings - main) * rng.choice([0.0, 0.6], p=[0.65, 0.35])
+    main = main + (surroundings - main) * rng.choice([0.0, 0.5], p=[0.65, 0.35])
     field = np.broadcast_to(main, (SIZE, SIZE, 3))
     if rng.uniform() < 0.35:
         second = _rgb(rng.uniform(), rng.uniform(0.0, 0.8), rng.uniform(0.1, 1.0))

@@ -27,7 +27,9 @@ def examine(console: Console) -> bool:
     for check in (_python, _packages, _tensorflow, _keras, _packages_are_ours, _memory, _writable, _pictures):
         for is_right, sentence in check():
             is_well &= is_right
-            console.print(f"{'[green]✓[/]' if is_right else '[bold red]✗[/]'} {escape(sentence)}", highlight=False)
+            console.print(
+                f"{'[green]✓[/]' if is_right else '[bold red]✗[/]'} {escape(sentence)}", highlight=False
+            )
     console.print("Ready." if is_well else "Mend what is marked ✗, then run this again.")
     return is_well
 
@@ -47,9 +49,14 @@ def _packages() -> Iterator[Finding]:
 
 
 def _tensorflow() -> Iterator[Finding]:
-    builds = [name for name in ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly") if versions([name])]
+    builds = [
+        name for name in ("tensorflow", "tensorflow-cpu", "tensorflow-rocm", "tf-nightly") if versions([name])
+    ]
     if len(builds) > 1:
-        yield False, f"{' and '.join(builds)} are installed into one folder and overwrite each other; uninstall both, install one"
+        yield (
+            False,
+            f"{' and '.join(builds)} are installed into one folder and overwrite each other; keep one",
+        )
         return
     yield from _attempt("TensorFlow", _use_tensorflow)
 
@@ -71,7 +78,10 @@ def _keras() -> Iterator[Finding]:
     version = importlib.metadata.version("keras")
     numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    yield numbers >= OLDEST_KERAS, f"Keras {version}; safe loading of model files needs {'.'.join(map(str, OLDEST_KERAS))} or newer"
+    yield (
+        numbers >= OLDEST_KERAS,
+        f"Keras {version}; safe loading of model files needs {'.'.join(map(str, OLDEST_KERAS))} or newer",
+    )
     yield backend == "tensorflow", f"Keras backend is {backend}; the audit needs tensorflow"
 
 
@@ -82,7 +92,10 @@ def _packages_are_ours() -> Iterator[Finding]:
     import reports
 
     folders = {Path(module.__file__ or "").resolve().parent.parent for module in (audit, pipelines, reports)}
-    yield len(folders) == 1, f"the packages audit, pipelines and reports come from {', '.join(map(str, sorted(folders)))}"
+    yield (
+        len(folders) == 1,
+        f"the packages audit, pipelines and reports come from {', '.join(map(str, sorted(folders)))}",
+    )
 
 
 def _memory() -> Iterator[Finding]:

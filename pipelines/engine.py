@@ -1,5 +1,6 @@
 """One shard of samples -> its score tables: what a worker does."""
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -22,7 +23,6 @@ from pipelines.readers._annotations import Fault
 from pipelines.regions import RegionFinder
 from pipelines.shards import Shard
 from pipelines.storage import Run
-
 
 LOOKAHEAD = 2
 """Batches decoded ahead of the model: enough to hide decoding, few enough for memory not to notice."""
@@ -79,7 +79,9 @@ def audit_shard(work: Work, shard: Shard) -> ShardRecord:
     )
 
 
-def score_samples(work: Work, samples: Sequence[Sample], faults: Sequence[Fault] = ()) -> dict[str, pd.DataFrame]:
+def score_samples(
+    work: Work, samples: Sequence[Sample], faults: Sequence[Fault] = ()
+) -> dict[str, pd.DataFrame]:
     """The score tables of some samples; unreadable ones are rows of `quarantine`."""
     shop = workshop(work)
     by_id = {sample.sample_id: sample for sample in samples}
@@ -93,14 +95,26 @@ def score_samples(work: Work, samples: Sequence[Sample], faults: Sequence[Fault]
         outcome = attribute(work, shop, batch)
         in_batch = [by_id[sample_id] for sample_id in batch.sample_ids]
         in_order = [digests[sample_id] for sample_id in batch.sample_ids]
-        parts["predictions"].append(score_predictions(in_batch, in_order, outcome.probabilities, shop.classes))
+        parts["predictions"].append(
+            score_predictions(in_batch, in_order, outcome.probabilities, shop.classes)
+        )
         parts["attributions"].append(score_attributions(batch, outcome, scoring))
         parts["confounds"].append(score_confounds(batch, outcome, scoring))
     parts["quarantine"].append(quarantine(found))
-    return {name: schema.joined(schema.TABLES[name], frames) for name, frames in parts.items()}
+    order = {sample.sample_id: number for number, sample in enumerate(samples)}
+    return {
+        name: _in_order(schema.joined(schema.TABLES[name], frames), order) for name, frames in parts.items()
+    }
 
 
-def load_batches(work: Work, samples: Sequence[Sample]) -> Iterable[tuple[Batch | None, dict[str, str], tuple[Fault, ...]]]:
+def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
+    """Rows by sample, so that tables do not show how samples were put into batches; the rest of their order stays."""
+    return table.sort_values("sample_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True)
+
+
+def load_batches(
+    work: Work, samples: Sequence[Sample]
+) -> Iterable[tuple[Batch | None, dict[str, str], tuple[Fault, ...]]]:
     """Samples as batches, decoded ahead of the model."""
     from pipelines.inputs import batches, settings_from
 
@@ -108,7 +122,9 @@ def load_batches(work: Work, samples: Sequence[Sample]) -> Iterable[tuple[Batch 
     index = {name: number for number, name in enumerate(shop.classes)}
     settings = settings_from(work.config, shop.classifier.image_shape, shop.region_names)
     detect = shop.find_regions if shop.find_regions.detectors else None
-    return batches(samples, index, detect, settings, batch_size=work.config.run.batch_size, lookahead=LOOKAHEAD)
+    return batches(
+        samples, index, detect, settings, batch_size=work.config.run.batch_size, lookahead=LOOKAHEAD
+    )
 
 
 def attribute(work: Work, shop: Workshop, batch: Batch) -> Outcome:
@@ -116,13 +132,18 @@ def attribute(work: Work, shop: Workshop, batch: Batch) -> Outcome:
     probabilities = shop.classifier.probabilities(batch.images)
     explained = batch.labels if work.config.attributions.target == "label" else probabilities.argmax(axis=1)
     seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
-    maps = {name: method(shop.classifier, batch.images, explained, seeds) for name, method in shop.methods.items()}
+    maps = {
+        name: method(shop.classifier, batch.images, explained, seeds) for name, method in shop.methods.items()
+    }
     return Outcome(probabilities, explained, maps)
 
 
 def sample_seeds(seed: int, sample_ids: Iterable[str]) -> np.ndarray:
     """uint64 (B,): a function of the run's seed and the sample's id alone."""
-    hashes = [hashlib.sha256(f"{seed}:{sample_id}".encode(errors="surrogateescape")).digest() for sample_id in sample_ids]
+    hashes = [
+        hashlib.sha256(f"{seed}:{sample_id}".encode(errors="surrogateescape")).digest()
+        for sample_id in sample_ids
+    ]
     return np.array([int.from_bytes(value[:8], "little") for value in hashes], dtype=np.uint64)
 
 
@@ -131,7 +152,13 @@ def quarantine(faults: Iterable[Fault]) -> pd.DataFrame:
     return schema.frame(
         schema.QUARANTINE,
         [
-            {"sample_id": f.sample_id, "path": f.path.encode("utf-8", "backslashreplace").decode("utf-8"), "label": f.label or "", "reason": f.reason, "detail": f.detail}
+            {
+                "sample_id": f.sample_id,
+                "path": f.path.encode("utf-8", "backslashreplace").decode("utf-8"),
+                "label": f.label or "",
+                "reason": f.reason,
+                "detail": f.detail,
+            }
             for f in faults
         ],
     )
@@ -139,7 +166,9 @@ def quarantine(faults: Iterable[Fault]) -> pd.DataFrame:
 
 def workshop(work: Work) -> Workshop:
     """The worker's model and tools; made at the first call, kept while the settings stay."""
-    return _workshop(work.config.model_dump_json(exclude_unset=True), work.out, work.region_names, work.threads)
+    return _workshop(
+        work.config.model_dump_json(exclude_unset=True), work.out, work.region_names, work.threads
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -154,14 +183,31 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
         _limit_threads(threads)
     loaded = load_classifier(config.model, batch_size=config.run.batch_size, callers=1 if threads == 1 else 2)
     settings = config.attributions
-    methods = {name: build(name, settings.parameters, settings.error_budget) for name in settings.methods}
-    found = detectors(config.confounds)
     cache = config.run.cache or out / "cache"
     cache.mkdir(parents=True, exist_ok=True)
+    methods = {
+        name: _with_cache(build(name, settings.parameters, settings.error_budget), cache)
+        for name in settings.methods
+    }
+    found = detectors(config.confounds)
     names = tuple(sorted({*region_names, *(detector.confound for detector in found)}))
     return Workshop(
-        loaded.classifier, loaded.classes, methods, RegionFinder(found, cache / "regions.db"), names, loaded.description
+        loaded.classifier,
+        loaded.classes,
+        methods,
+        RegionFinder(found, cache / "regions.db"),
+        names,
+        loaded.description,
     )
+
+
+def _with_cache(method: AttributionMethod, folder: Path) -> AttributionMethod:
+    """The method, with a place for what it knows of an image whatever the model, if it knows any such thing."""
+    if not any(field.name == "cache" for field in dataclasses.fields(method)):  # type: ignore[arg-type]
+        return method
+    from pipelines.segment_cache import SegmentCache
+
+    return dataclasses.replace(method, cache=SegmentCache(folder / "segments"))  # type: ignore[type-var]
 
 
 def describe_model(work: Work) -> dict[str, object]:

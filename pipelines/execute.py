@@ -3,6 +3,7 @@
 joblib alone loses a whole call to one dead worker, so the loop is ours: shards are idempotent, each round submits what
 is not on the disk yet, and a broken round is planned again. A shard that was being worked on in two broken rounds is
 worked on alone and in halves, until the one image that breaks workers is found and quarantined.
+Phases differ in their `Tasks`: what is done, and where its shards are kept.
 """
 
 import statistics
@@ -11,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -21,8 +23,7 @@ from audit.types import Sample
 from pipelines.engine import ShardRecord, Work, audit_shard, quarantine, score_samples
 from pipelines.engines import local
 from pipelines.readers._annotations import Fault
-from pipelines.shards import Shard
-from pipelines.storage import Run
+from pipelines.storage import Run, ShardFolder
 
 DEATHS_BEFORE_RESCUE = 2
 ROUNDS_WITHOUT_PROGRESS = 2
@@ -30,17 +31,40 @@ HANG_FACTOR = 20
 """A round in which nothing finishes for so many times the median shard hangs."""
 
 
+def quarantined(sample: Sample, detail: str) -> dict[str, pd.DataFrame]:
+    """The score tables of a sample that no worker survives: a row of `quarantine`."""
+    fault = Fault(sample.sample_id, sample.image_path, str(sample.label), "worker crash", detail)
+    return {schema.QUARANTINE.name: quarantine([fault])}
+
+
 @dataclass(frozen=True)
 class Tasks:
     """What workers are asked to do.
 
     Attributes:
-        audit: scores a shard and stores its tables.
-        score: the score tables of some samples.
+        audit: works on a shard and stores its tables.
+        score: the tables of some of a shard's samples.
+        give_up: the tables of one sample that no worker survives, with what happened to them.
+        folder: where a run keeps the shards of this phase.
     """
 
-    audit: Callable[[Work, Shard], ShardRecord] = audit_shard
-    score: Callable[[Work, Sequence[Sample]], dict[str, pd.DataFrame]] = score_samples
+    audit: Callable[[Work, Any], ShardRecord] = audit_shard
+    score: Callable[[Work, Sequence[Any]], dict[str, pd.DataFrame]] = score_samples
+    give_up: Callable[[Any, str], dict[str, pd.DataFrame]] = quarantined
+    folder: Callable[[Run], ShardFolder] = attrgetter("scored")
+
+
+class Piece(Protocol):
+    """A shard of any phase: what is worked on, and the faults that were known before."""
+
+    @property
+    def index(self) -> int: ...  # noqa: D102
+
+    @property
+    def samples(self) -> Sequence[Any]: ...  # noqa: D102
+
+    @property
+    def faults(self) -> Sequence[Fault]: ...  # noqa: D102
 
 
 class WorkersLostError(Exception):
@@ -130,20 +154,20 @@ def outcome(future: Future[Any]) -> Any:
 
 def execute(
     work: Work,
-    shards: Sequence[Shard],
+    shards: Sequence[Piece],
     crew: Crew,
     on_shard: Callable[[ShardRecord], None],
-    tasks: Tasks = Tasks(),  # noqa: B008  frozen, so one default serves every call
+    tasks: Tasks = Tasks(),
 ) -> None:
     """Works until every shard's folder exists; tells `on_shard` of each.
 
     Raises:
         RunError: two rounds came to nothing, and no shard can be blamed.
     """
-    run = Run(work.out)
+    folder = tasks.folder(Run(work.out))
     deaths: Counter[int] = Counter()
     idle_rounds = 0
-    while todo := [shard for shard in shards if shard.index not in run.finished_shards()]:
+    while todo := [shard for shard in shards if shard.index not in folder.finished()]:
         suspects = [shard for shard in todo if deaths[shard.index] >= DEATHS_BEFORE_RESCUE]
         if suspects:
             on_shard(_rescue(work, suspects[0], crew, tasks))
@@ -153,8 +177,10 @@ def execute(
         if lost is None:
             continue
         crew.dismiss()
-        finished = run.finished_shards()
-        begun = [shard.index for shard in todo if shard.index not in finished and run.was_begun(shard.index)]
+        finished = folder.finished()
+        begun = [
+            shard.index for shard in todo if shard.index not in finished and folder.was_begun(shard.index)
+        ]
         deaths.update(begun)
         idle_rounds = 0 if before > sum(shard.index not in finished for shard in todo) else idle_rounds + 1
         if idle_rounds >= ROUNDS_WITHOUT_PROGRESS and not begun:
@@ -165,12 +191,12 @@ def execute(
 
 
 def _round(
-    work: Work, shards: Sequence[Shard], crew: Crew, on_shard: Callable[[ShardRecord], None], tasks: Tasks
+    work: Work, shards: Sequence[Piece], crew: Crew, on_shard: Callable[[ShardRecord], None], tasks: Tasks
 ) -> WorkersLostError | None:
     """Submits shards and takes results; what broke the round, or None. At most a few shards are under way at once."""
     waiting = list(reversed(shards))
     for shard in shards:
-        Run(work.out).forget_begun(shard.index)
+        tasks.folder(Run(work.out)).forget_begun(shard.index)
     under_way: set[Future[ShardRecord]] = set()
     try:
         while waiting or under_way:
@@ -186,12 +212,12 @@ def _round(
     return None
 
 
-def _rescue(work: Work, shard: Shard, crew: Crew, tasks: Tasks) -> ShardRecord:
+def _rescue(work: Work, shard: Piece, crew: Crew, tasks: Tasks) -> ShardRecord:
     """Works on a shard alone and in halves; the single images that break workers are quarantined."""
     started = time.monotonic()
-    parts: list[dict[str, pd.DataFrame]] = []
-    faults = list(shard.faults)
-    stack: list[tuple[Sample, ...]] = [shard.samples]
+    folder = tasks.folder(Run(work.out))
+    parts: list[dict[str, pd.DataFrame]] = [{schema.QUARANTINE.name: quarantine(shard.faults)}]
+    stack: list[Sequence[Any]] = [shard.samples]
     while stack:
         samples = stack.pop()
         try:
@@ -202,12 +228,13 @@ def _rescue(work: Work, shard: Shard, crew: Crew, tasks: Tasks) -> ShardRecord:
                 middle = len(samples) // 2
                 stack += [samples[middle:], samples[:middle]]
                 continue
-            (sample,) = samples
             detail = f"the worker was lost on this image alone ({error or 'it was killed'})"
-            faults.append(Fault(sample.sample_id, sample.image_path, str(sample.label), "worker crash", detail))
-    frames = {table.name: schema.joined(table, [part[table.name] for part in parts]) for table in schema.SAMPLE_TABLES}
-    frames["quarantine"] = schema.joined(schema.QUARANTINE, [quarantine(faults), frames["quarantine"]])
-    Run(work.out).write_shard(shard.index, frames)
-    return ShardRecord(
-        shard.index, len(frames["predictions"]), len(frames["quarantine"]), time.monotonic() - started
-    )
+            parts.append(tasks.give_up(samples[0], detail))
+    frames = {
+        table.name: schema.joined(table, [part[table.name] for part in parts if table.name in part])
+        for table in folder.tables
+    }
+    folder.write(shard.index, frames)
+    n_lost = len(frames.get(schema.QUARANTINE.name, ()))
+    n_all = len(shard.samples) + len(shard.faults)
+    return ShardRecord(shard.index, n_all - n_lost, n_lost, time.monotonic() - started)

@@ -41,7 +41,9 @@ def load(run: Run) -> AuditRun:
     manifest: dict[str, Any] = run.manifest()
     run.table("verdicts")
     tables = run.all_tables()
-    verdicts = tuple(replace(v, status=Status(v.status)) for v in schema.rows(tables["verdicts"], ClassVerdict))
+    verdicts = tuple(
+        replace(v, status=Status(v.status)) for v in schema.rows(tables["verdicts"], ClassVerdict)
+    )
     return AuditRun(
         name=run.path.resolve().name,
         manifest=manifest,

@@ -6,9 +6,15 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
-from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -73,5 +79,11 @@ class _Lines:
             return
         self._told = now
         rate = (self._done - self._first) / max(now - self._clock, 1e-3)
-        left = f", {(self._total - self._done) / rate:.0f} s left" if rate > 0 and self._done < self._total else ""
-        self._console.print(f"{self._step}: {self._done} of {self._total} images, {rate:.1f} images/s{left}", highlight=False)
+        left = (
+            f", {(self._total - self._done) / rate:.0f} s left"
+            if rate > 0 and self._done < self._total
+            else ""
+        )
+        self._console.print(
+            f"{self._step}: {self._done} of {self._total} images, {rate:.1f} images/s{left}", highlight=False
+        )

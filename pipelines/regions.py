@@ -1,4 +1,4 @@
-"""Regions that detectors find on the images of a dataset: found once, kept in one SQLite file, reused for every model."""
+"""Regions that detectors find on images: found once, kept in one SQLite file, reused for every model."""
 
 import sqlite3
 import zlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 import audit.confounds as confounds
 from audit import plugins
 from audit.confounds import ConfoundDetector
@@ -52,7 +53,9 @@ class RegionFinder:
         # A connection per look-up: sqlite3 objects may not cross threads, and opening costs far less than detecting.
         with sqlite3.connect(self.cache, timeout=60) as connection:
             connection.execute(_SCHEMA)
-            known = connection.execute("SELECT region FROM regions WHERE detector = ? AND digest = ?", key).fetchone()
+            known = connection.execute(
+                "SELECT region FROM regions WHERE detector = ? AND digest = ?", key
+            ).fetchone()
         connection.close()
         if known is not None:
             return _decoded(known[0], (image.shape[0], image.shape[1]))

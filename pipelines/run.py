@@ -24,7 +24,17 @@ from pipelines.progress import Progress
 from pipelines.shards import Plan, changed, make_plan
 from pipelines.storage import Run
 
-PACKAGES = ("rightreasons", "tensorflow", "keras", "numpy", "pandas", "scikit-image", "scipy", "pillow", "mtcnn")
+PACKAGES = (
+    "rightreasons",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-image",
+    "scipy",
+    "pillow",
+    "mtcnn",
+)
 
 
 def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False) -> AuditRun:
@@ -51,7 +61,11 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
         _show(run, work, plan, crew, tables, progress)
         manifest = run.manifest()
         if manifest["state"] != "scored":
-            manifest |= {"state": "scored", "started": started.isoformat(timespec="seconds"), "seconds": time.monotonic() - clock}
+            manifest |= {
+                "state": "scored",
+                "started": started.isoformat(timespec="seconds"),
+                "seconds": time.monotonic() - clock,
+            }
         manifest |= _outcome(config, plan, tables)
         run.write_manifest(manifest)
         progress.say("judging and rendering")
@@ -81,7 +95,9 @@ def _ask_model(work: Work, crew: Crew) -> dict[str, Any]:
     try:
         described: dict[str, Any] = crew.result(describe_model, work)
     except WorkersLostError as error:
-        raise RunError(f"{work.config.model.path}: the worker that loaded the model was lost ({error})") from None
+        raise RunError(
+            f"{work.config.model.path}: the worker that loaded the model was lost ({error})"
+        ) from None
     return described
 
 
@@ -99,7 +115,9 @@ def _prepare(run: Run, config: RunConfig, plan: Plan, *, is_new: bool) -> None:
                 "or drop the old results with --force-new"
             )
     elif any(entry.name != "lock" for entry in run.path.iterdir()) and not is_new:
-        raise RunError(f"{run.path}: expected an empty or new folder for the run, found files of something else in it")
+        raise RunError(
+            f"{run.path}: expected an empty or new folder for the run, found files of something else in it"
+        )
     run.clear_results()
     run.write_manifest(
         {
@@ -130,7 +148,9 @@ def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> 
         execute(work, todo, crew, lambda record: bar.advance(sizes[record.index]))
 
 
-def _show(run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress) -> None:
+def _show(
+    run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
+) -> None:
     """Stores the exemplars, unless the same ones are stored already."""
     roles = exemplars.choose(tables, work.config.attributions.methods[0], work.config.report)
     if [(e.sample_id, e.role) for e in run.read_exemplars()] == list(roles.items()):
@@ -140,13 +160,17 @@ def _show(run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.Dat
     try:
         run.write_exemplars(crew.result(exemplars.show, work, samples, roles))
     except WorkersLostError as error:
-        raise RunError(f"{run.path}: the worker that drew the exemplars was lost ({error}); run again") from None
+        raise RunError(
+            f"{run.path}: the worker that drew the exemplars was lost ({error}); run again"
+        ) from None
 
 
 def _check_quarantine(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame]) -> None:
     """Nothing, or too little, must not pass for an audit."""
     n_quarantined, n = len(tables["quarantine"]), plan.n_samples
-    reasons = "; ".join(f"{reason}: {number}" for reason, number in tables["quarantine"]["reason"].value_counts().items())
+    reasons = "; ".join(
+        f"{reason}: {number}" for reason, number in tables["quarantine"]["reason"].value_counts().items()
+    )
     if len(tables["predictions"]) == 0:
         raise UnusableError(f"{config.data.path}: none of {n} samples could be audited ({reasons})")
     if n_quarantined > config.data.max_quarantine * n:

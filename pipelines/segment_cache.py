@@ -17,10 +17,10 @@ _NAMES = tuple(one.name for one in fields(Segments))
 
 @dataclass(frozen=True, eq=False)
 class SegmentCache(MutableMapping[str, Segments]):
-    """Segments by digest, one compressed file each (some 50 kB); several processes may share a folder.
+    """Segments by digest, one compressed file each (some 70 kB); several processes may share a folder.
 
-    A file is written under another name and renamed, so it exists whole or not at all. One that cannot be read
-    counts as missing and is written anew.
+    A file is written under another name and renamed, so it exists whole or not at all. One that cannot be
+    read counts as missing and is written anew.
 
     Attributes:
         folder: made on the first write.

@@ -1,4 +1,4 @@
-"""The plan of a run: samples, their labels as the model knows them, shards, and the fingerprint that resuming checks."""
+"""The plan of a run: samples, labels as the model knows them, shards, and the fingerprint that resuming checks."""
 
 import hashlib
 from collections import Counter
@@ -67,7 +67,9 @@ def make_plan(config: RunConfig, classes: Sequence[str], model_digest: str) -> P
     samples, unknown = _known_labels(samples, classes, config.data)
     samples = _draw_per_class(samples, config.data.per_class, config.run.seed)
     if not samples:
-        raise UnusableError(f"{config.data.path}: no sample is left to audit; quarantined: {len(faults) + len(unknown)}")
+        raise UnusableError(
+            f"{config.data.path}: no sample is left to audit; quarantined: {len(faults) + len(unknown)}"
+        )
     region_names: tuple[str, ...] = ()
     if ANNOTATED in config.confounds.use:
         region_names = tuple(sorted({name for sample in samples for name in sample.regions}))
@@ -91,7 +93,9 @@ def reader_of(path: Path) -> str:
         ConfigError: none fits, or more than one.
     """
     if not path.exists():
-        raise DatasetError(f"{path}: expected a dataset (a folder or an annotation file), found nothing there")
+        raise DatasetError(
+            f"{path}: expected a dataset (a folder or an annotation file), found nothing there"
+        )
     if path.is_dir() and not any(path.iterdir()):
         raise UnusableError(f"{path}: expected photos in one folder per class, found an empty folder")
     fitting = [name for name in plugins.names(readers) if plugins.find(readers, name).recognises(path)]
@@ -119,14 +123,21 @@ def _known_labels(
     """Samples whose label the model knows, and the others as faults."""
     known = set(classes)
     unknown = [sample for sample in samples if sample.label not in known]
-    both_sides = f"labels of the dataset: {_listed({str(s.label) for s in samples})}; classes of the model: {_listed(classes)}"
+    labels = {str(sample.label) for sample in samples}
+    both_sides = f"labels of the dataset: {_listed(labels)}; classes of the model: {_listed(classes)}"
     if samples and len(unknown) > data.max_quarantine * len(samples):
         raise ConfigError(
             f"{data.path}: the model does not know {len(unknown)} of {len(samples)} labels; {both_sides}; "
             "give the classes in the model's output order, or map names in [data] labels"
         )
     faults = [
-        Fault(s.sample_id, s.image_path, str(s.label), "unknown label", f"{s.label!r} is no class of the model; {both_sides}")
+        Fault(
+            s.sample_id,
+            s.image_path,
+            str(s.label),
+            "unknown label",
+            f"{s.label!r} is no class of the model; {both_sides}",
+        )
         for s in unknown
     ]
     return [sample for sample in samples if sample.label in known], faults
@@ -137,7 +148,10 @@ def _draw_per_class(samples: list[Sample], per_class: int | None, seed: int) -> 
     if per_class is None:
         return samples
     drawn, taken = set(), Counter[str]()
-    for sample in sorted(samples, key=lambda s: hashlib.sha256(f"{seed}:{s.sample_id}".encode(errors="surrogateescape")).digest()):
+    for sample in sorted(
+        samples,
+        key=lambda s: hashlib.sha256(f"{seed}:{s.sample_id}".encode(errors="surrogateescape")).digest(),
+    ):
         if taken[str(sample.label)] < per_class:
             taken[str(sample.label)] += 1
             drawn.add(sample.sample_id)

@@ -27,7 +27,9 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
     if out.exists():
         raise ConfigError(f"{out}: exists already; remove it, or choose another with --out")
     reader = reader_of(data)
-    entries = [entry for entry in read(DataConfig(path=data.absolute(), reader=reader)) if isinstance(entry, Sample)]
+    entries = [
+        entry for entry in read(DataConfig(path=data.absolute(), reader=reader)) if isinstance(entry, Sample)
+    ]
     labels = Counter(str(entry.label) for entry in entries)
     splits = sorted({entry.split for entry in entries if entry.split})
     n_annotated = sum(entry.foreground.is_annotated for entry in entries)
@@ -36,7 +38,10 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
     console.print(f"{model}: {json.dumps(loaded.description, default=str)}", highlight=False, soft_wrap=True)
     chosen: dict[str, dict[str, Any]] = {
         "data": {"path": _from(out, data), "reader": reader} | ({"splits": splits} if splits else {}),
-        "model": {"path": _from(out, model), "classes": _from(out, classes) if classes else list(loaded.classes)},
+        "model": {
+            "path": _from(out, model),
+            "classes": _from(out, classes) if classes else list(loaded.classes),
+        },
     }
     notes = [
         f"# {len(entries)} samples: {', '.join(f'{name} {number}' for name, number in sorted(labels.items())[:20])}",

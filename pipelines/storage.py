@@ -2,6 +2,7 @@
 
     RUN/manifest.json          the run's facts
     RUN/shards/00007/*.parquet the score tables of one shard; the folder exists whole or not at all
+    RUN/interventions/00007/   the same for the interventions, a phase of its own; `fingerprint` says of which
     RUN/tables/*.parquet       the score tables of the run, and what was judged from them
     RUN/exemplars/*.npz        images and maps of the samples that the report shows
     RUN/report/index.html      the report
@@ -18,6 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,77 @@ from audit.types import Exemplar
 PARTIAL = ".partial"
 
 
+@dataclass(frozen=True)
+class ShardFolder:
+    """The shards of one phase of a run.
+
+    Attributes:
+        path: the folder that holds them.
+        tables: what each of them holds.
+    """
+
+    path: Path
+    tables: tuple[schema.Table, ...]
+
+    def finished(self) -> set[int]:
+        """Numbers of the shards that are complete."""
+        if not self.path.exists():
+            return set()
+        return {int(entry.name) for entry in self.path.iterdir() if entry.name.isdigit()}
+
+    def begin(self, index: int) -> None:
+        """Notes that a worker took this shard up; who dies while it is noted is a suspect."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._begun(index).touch()
+
+    def was_begun(self, index: int) -> bool:
+        """Whether a worker took this shard up and did not finish it."""
+        return self._begun(index).exists()
+
+    def forget_begun(self, index: int) -> None:
+        """Forgets that a worker took this shard up."""
+        self._begun(index).unlink(missing_ok=True)
+
+    def write(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
+        """Stores the tables of one shard, whole or not at all; a shard that exists already is kept."""
+        final = self.path / f"{index:05d}"
+        partial = self.path / f"{index:05d}{PARTIAL}-{os.getpid()}"
+        with storing(final):
+            partial.mkdir(parents=True, exist_ok=True)
+            for table in self.tables:
+                _write_parquet(partial / f"{table.name}.parquet", frames[table.name], table)
+            _sync(partial)
+            try:
+                partial.rename(final)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                shutil.rmtree(partial)
+            _sync(self.path)
+        self.forget_begun(index)
+
+    def merged(self) -> dict[str, pd.DataFrame]:
+        """The tables of all finished shards, joined in the order of the plan."""
+        finished = [self.path / f"{index:05d}" for index in sorted(self.finished())]
+        return {
+            table.name: schema.joined(
+                table, (_read_parquet(shard / f"{table.name}.parquet", table) for shard in finished)
+            )
+            for table in self.tables
+        }
+
+    def _begun(self, index: int) -> Path:
+        return self.path / f"{index:05d}.begun"
+
+
 class Run:
     """A run folder by its path; making the object touches nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.shards = path / "shards"
+        self.scored = ShardFolder(self.shards, schema.SAMPLE_TABLES)
+        self.intervened = ShardFolder(path / "interventions", (schema.INTERVENTIONS,))
         self.tables = path / "tables"
         self.exemplars = path / "exemplars"
         self.report = path / "report"
@@ -84,30 +151,40 @@ class Run:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces the run's facts."""
-        write_text(self.manifest_path, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(
+            self.manifest_path, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        )
 
     def finished_shards(self) -> set[int]:
-        """Numbers of the shards that are complete."""
-        if not self.shards.exists():
-            return set()
-        return {int(entry.name) for entry in self.shards.iterdir() if entry.name.isdigit()}
+        """Numbers of the scored shards that are complete."""
+        return self.scored.finished()
 
     def begin_shard(self, index: int) -> None:
-        """Notes that a worker took this shard up; who dies while it is noted is a suspect."""
-        self.shards.mkdir(parents=True, exist_ok=True)
-        (self.shards / f"{index:05d}.begun").touch()
+        """Notes that a worker took this shard up to score it."""
+        self.scored.begin(index)
 
-    def was_begun(self, index: int) -> bool:
-        """Whether a worker took this shard up and did not finish it."""
-        return (self.shards / f"{index:05d}.begun").exists()
+    def begin_interventions(self, fingerprint: str) -> None:
+        """Makes the folder ready for these interventions; what was done for others is dropped.
 
-    def forget_begun(self, index: int) -> None:
-        """Forgets that a worker took this shard up."""
-        (self.shards / f"{index:05d}.begun").unlink(missing_ok=True)
+        Their settings are not part of the run's fingerprint: trying other interventions costs no attribution.
+        """
+        noted = self.intervened.path / "fingerprint"
+        if noted.exists() and noted.read_text(encoding="utf-8") == fingerprint:
+            return
+        self.drop_interventions()
+        with storing(noted):
+            self.intervened.path.mkdir(parents=True, exist_ok=True)
+        write_text(noted, fingerprint)
+
+    def drop_interventions(self) -> None:
+        """Forgets all interventions, finished or not."""
+        (self.tables / f"{schema.INTERVENTIONS.name}.parquet").unlink(missing_ok=True)
+        if self.intervened.path.exists():
+            shutil.rmtree(self.intervened.path)
 
     def clear_partial(self) -> None:
         """Removes what an interrupted run left half written."""
-        for folder in (self.path, self.shards, self.tables, self.exemplars):
+        for folder in (self.path, self.shards, self.intervened.path, self.tables, self.exemplars):
             if folder.exists():
                 for entry in folder.iterdir():
                     if PARTIAL in entry.name:
@@ -115,36 +192,26 @@ class Run:
 
     def clear_results(self) -> None:
         """Removes everything that a run computed; for a run that starts anew."""
-        for folder in (self.shards, self.tables, self.exemplars, self.report):
+        for folder in (self.shards, self.intervened.path, self.tables, self.exemplars, self.report):
             if folder.exists():
                 shutil.rmtree(folder)
 
     def write_shard(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
         """Stores the score tables of one shard, whole or not at all; a shard that exists already is kept."""
-        final = self.shards / f"{index:05d}"
-        partial = self.shards / f"{index:05d}{PARTIAL}-{os.getpid()}"
-        with storing(final):
-            partial.mkdir(parents=True, exist_ok=True)
-            for table in schema.SAMPLE_TABLES:
-                _write_parquet(partial / f"{table.name}.parquet", frames[table.name], table)
-            _sync(partial)
-            try:
-                partial.rename(final)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                shutil.rmtree(partial)
-            _sync(self.shards)
-        self.forget_begun(index)
+        self.scored.write(index, frames)
 
     def merge_shards(self) -> dict[str, pd.DataFrame]:
         """The score tables of all finished shards in the order of the plan, stored as the run's tables."""
-        finished = [self.shards / f"{index:05d}" for index in sorted(self.finished_shards())]
-        merged = {}
-        for table in schema.SAMPLE_TABLES:
-            parts = (_read_parquet(shard / f"{table.name}.parquet", table) for shard in finished)
-            merged[table.name] = schema.joined(table, parts)
-            self.write_table(table.name, merged[table.name])
+        return self._merged(self.scored)
+
+    def merge_interventions(self) -> pd.DataFrame:
+        """The table of all finished interventions in the order of their plan, stored as the run's."""
+        return self._merged(self.intervened)[schema.INTERVENTIONS.name]
+
+    def _merged(self, folder: "ShardFolder") -> dict[str, pd.DataFrame]:
+        merged = folder.merged()
+        for name, table_frame in merged.items():
+            self.write_table(name, table_frame)
         return merged
 
     def write_table(self, name: str, table_frame: pd.DataFrame) -> None:
@@ -172,7 +239,9 @@ class Run:
 
     def all_tables(self) -> dict[str, pd.DataFrame]:
         """Every table that the run has."""
-        return {name: self.table(name) for name in schema.TABLES if (self.tables / f"{name}.parquet").exists()}
+        return {
+            name: self.table(name) for name in schema.TABLES if (self.tables / f"{name}.parquet").exists()
+        }
 
     def write_exemplars(self, exemplars: Iterable[Exemplar]) -> None:
         """Replaces the exemplars; one file each, in order."""
@@ -244,7 +313,11 @@ def _write_exemplar(path: Path, exemplar: Exemplar) -> None:
     words |= {"regions": list(exemplar.regions), "maps": list(exemplar.maps)}
     arrays = {f"region_{number}": region for number, region in enumerate(exemplar.regions.values())}
     arrays |= {f"map_{number}": map_ for number, map_ in enumerate(exemplar.maps.values())}
-    arrays |= {"words": np.array(json.dumps(words)), "image": exemplar.image, "foreground": exemplar.foreground}
+    arrays |= {
+        "words": np.array(json.dumps(words)),
+        "image": exemplar.image,
+        "foreground": exemplar.foreground,
+    }
     np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
 
 

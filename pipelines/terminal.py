@@ -57,7 +57,10 @@ def headline(verdicts: Sequence[ClassVerdict]) -> str:
     if not flagged:
         n_sound = sum(v.status is Status.SOUND for v in worst)
         return f"[bold]{n_sound} of {len(worst)} classes are sound; none is flagged.[/]"
-    named = [f"{escape(v.label)} is {v.status}" + (f" ({escape(v.confound)})" if v.confound else "") for v in flagged]
+    named = [
+        f"{escape(v.label)} is {v.status}" + (f" ({escape(v.confound)})" if v.confound else "")
+        for v in flagged
+    ]
     style = SIGNS[flagged[0].status][1]
     return f"[{style}]{len(flagged)} of {len(worst)} classes flagged: {numbers.enumerate_words(named, 4)}.[/]"
 
@@ -100,7 +103,10 @@ def tell_reasons(verdicts: Sequence[ClassVerdict], console: Console) -> None:
         if verdict.status not in (Status.SPURIOUS, Status.SUSPECT):
             continue
         console.print()
-        console.print(f"[bold]Why {escape(verdict.label)} is {verdict.status}[/] [dim]({verdict.method})[/]", highlight=False)
+        console.print(
+            f"[bold]Why {escape(verdict.label)} is {verdict.status}[/] [dim]({verdict.method})[/]",
+            highlight=False,
+        )
         for reason in verdict.reasons:
             console.print(Padding(f"• {escape(reason)}", (0, 0, 0, 2)), highlight=False)
     console.print()

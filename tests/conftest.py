@@ -26,5 +26,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """See `pytest_terminal_summary`."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("RIGHT_REASONS_NO_SKIPS") and exitstatus == 0 and reporter and reporter.stats.get("skipped"):
+    if (
+        os.environ.get("RIGHT_REASONS_NO_SKIPS")
+        and exitstatus == 0
+        and reporter
+        and reporter.stats.get("skipped")
+    ):
         session.exitstatus = 1

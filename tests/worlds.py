@@ -39,8 +39,7 @@ def draw_world(folder: Path, *, n_per_class: int = 24, seed: int = 0) -> World:
     rng = np.random.default_rng(seed)
     lines = ["path,label,split,mask_path,face_xmin,face_ymin,face_xmax,face_ymax"]
     for label in CLASSES:
-        for number in range(n_per_class):
-            lines.append(_draw_photo(folder, f"{label}/{number:03d}", label, rng))
+        lines += [_draw_photo(folder, f"{label}/{number:03d}", label, rng) for number in range(n_per_class)]
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     return World(folder, n_per_class)

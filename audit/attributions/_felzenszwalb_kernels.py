@@ -1,7 +1,7 @@
 """The loops of `_felzenszwalb` as machine code; imported only where numba is installed (the extra `fast`).
 
-They run without the interpreter lock. Segments are trees over pixels: `parents` holds each pixel's parent, a root
-is its own parent and the first pixel of its segment.
+They run without the interpreter lock. Segments are trees over pixels: `parents` holds each pixel's parent, a
+root is its own parent and the first pixel of its segment.
 """
 
 from collections.abc import Callable
@@ -95,7 +95,7 @@ def join_for_all(
     """The joins that every scale from `finest` up makes, and the edges that remain for each scale to decide.
 
     An edge that the finest scale joins is joined by all as long as they agree on its two segments. From the
-    first edge that it does not join, or that meets a segment they may disagree on, both segments are left alone.
+    first edge that it does not join, or that meets a segment they may disagree on, both are left alone.
 
     Args:
         ends: int32 (E, 2), the two pixels of each edge.

@@ -1,8 +1,8 @@
-"""The ranking of XRAI: masks are taken one after the other, each time the one whose new pixels attribute most.
+"""The ranking of XRAI: masks are taken one by one, each time the one whose new pixels attribute most.
 
 Only counts and sums are kept: when a mask is taken, each pixel it newly covers is subtracted once from every
-mask that holds it. Means that rounding could swap are evaluated again as the published implementation does, so
-that the order is the published one; values are means in float64.
+mask that holds it. Means that rounding could swap are evaluated again as the published implementation does,
+so that the order is the published one; values are means in float64.
 Source: Kapishnikov, Bolukbasi, Viegas, Terry. XRAI: Better Attributions Through Regions. ICCV 2019, algorithm
 1. arXiv:1906.02825. The fast variant is the published implementation's.
 """
@@ -37,7 +37,7 @@ def rank(
     """Regions of an image, ranked by the mean attribution of what each adds to those taken before it.
 
     Args:
-        base: attributions of the pixels, (H, W), or (H, W, C) of which the largest channel counts, as published.
+        base: attributions of the pixels, (H, W), or (H, W, C) of which the largest channel counts.
         segments: masks to choose from.
         algorithm: "full" chooses anew after each step; "fast" takes masks in the order of their own means.
         min_new_pixels: a mask that adds fewer pixels is not taken; at least 1.
@@ -106,8 +106,7 @@ class _Field:
         lengths = self.starts[atoms + 1] - self.starts[atoms]
         firsts = self.starts[atoms] - np.cumsum(lengths) + lengths
         positions = np.repeat(firsts, lengths) + np.arange(lengths.sum())
-        weights = np.repeat(self.weights[:, atoms], lengths, axis=1)
-        return _sums(self.holders[positions], weights, len(self.masks))
+        return _sums(self.holders[positions], self.weights[:, np.repeat(atoms, lengths)], len(self.masks))
 
     def published_mean(self, region: np.ndarray) -> float:
         """The mean in the base's own precision and NumPy's order of summation, pixels in raster order."""
@@ -117,7 +116,8 @@ class _Field:
 def _sums(groups: np.ndarray, weights: np.ndarray, n_groups: int) -> np.ndarray:
     """Sums of weights (3, n) over the n members of each group, float64 (3, n_groups)."""
     # Not a matrix product: a BLAS with threads of its own is slower, and its sums depend on their number.
-    return np.stack([np.bincount(groups, row, n_groups) for row in weights])
+    in_row = groups + n_groups * np.arange(len(weights))[:, np.newaxis]
+    return np.bincount(in_row.ravel(), weights.ravel(), weights.shape[0] * n_groups).reshape(-1, n_groups)
 
 
 def _full(field: _Field, min_new_pixels: int) -> np.ndarray:

@@ -18,7 +18,7 @@ only decides in which call a node is computed. So a map does not depend on the s
 are full.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -46,8 +46,8 @@ _NARROWEST = 2.0**-16
 _CALLS_IN_FLIGHT = 2
 """Calls whose rows are handed over together; the classifier may run them side by side."""
 
-_HELD_BYTES = 512 * 2**20
-"""Memory of the nodes of unfinished paths beyond which only the oldest path goes on."""
+_HELD_BYTES = 256 * 2**20
+"""Memory of the nodes under way beyond which no path starts; beyond twice that only the oldest goes on."""
 
 _STREAMED = 32
 """Nodes that a path of fixed steps asks for at once."""
@@ -166,19 +166,23 @@ def integrate(paths: Paths, budget: Budget, *, batch_size: int) -> list[Integral
     results: dict[int, Integral] = {}
     under_way: list[_Walker] = []
     waiting = iter(range(paths.n_paths))
-    held_limit = max(_HELD_BYTES // paths.node_bytes, 1)
+    n_allowed = max(_HELD_BYTES // paths.node_bytes, 1)
+    n_rows = _CALLS_IN_FLIGHT * batch_size
     while True:
-        is_full = _admit(
-            under_way, waiting, paths, budget, n_rows=_CALLS_IN_FLIGHT * batch_size, limit=held_limit
-        )
+        while _n_held(under_way) < n_allowed and sum(len(_open(walker)) for walker in under_way) < n_rows:
+            owner = next(waiting, None)
+            if owner is None:
+                break
+            under_way.append(_started(owner, paths, budget))
         if not under_way:
             return [results[owner] for owner in range(paths.n_paths)]
-        rows = [(walker, place) for walker in under_way[: 1 if is_full else None] for place in _open(walker)]
+        may_go_on = under_way if _n_held(under_way) < 2 * n_allowed else under_way[:1]
+        rows = [(walker, place) for walker in may_go_on for place in _open(walker)]
         # The last call of a round would be padded; its rows wait for the next round instead.
-        n_taken = min(len(rows) // batch_size, _CALLS_IN_FLIGHT) * batch_size or len(rows)
-        owners = np.array([walker.owner for walker, _ in rows[:n_taken]])
-        nodes = paths.evaluate(owners, np.array([place for _, place in rows[:n_taken]]))
-        for (walker, _), node in zip(rows[:n_taken], nodes, strict=True):
+        rows = rows[: min(len(rows) // batch_size, _CALLS_IN_FLIGHT) * batch_size or len(rows)]
+        owners = np.array([walker.owner for walker, _ in rows])
+        nodes = paths.evaluate(owners, np.array([place for _, place in rows]))
+        for (walker, _), node in zip(rows, nodes, strict=True):
             walker.nodes.append(node)
         for walker in [walker for walker in under_way if not _open(walker)]:
             finished = _advance(walker)
@@ -192,21 +196,16 @@ def _open(walker: _Walker) -> list[float]:
     return walker.asked[len(walker.nodes) :]
 
 
-def _admit(
-    under_way: list[_Walker], waiting: Iterator[int], paths: Paths, budget: Budget, *, n_rows: int, limit: int
-) -> bool:
-    """Start paths until the calls are full; True where memory is."""
-    while True:
-        n_held = sum(walker.n_held for walker in under_way)
-        is_full = n_held >= limit and len(under_way) > 1
-        if is_full or sum(len(_open(walker)) for walker in under_way) >= n_rows:
-            return is_full
-        owner = next(waiting, None)
-        if owner is None:
-            return False
-        walk = _refined(paths, budget) if budget.n_steps is None else _uniform(paths, budget.n_steps)
-        asked, n_held = next(walk)
-        under_way.append(_Walker(owner, walk, asked, [], n_held))
+def _n_held(walkers: list[_Walker]) -> int:
+    """Nodes that will be held once all that are asked for are known."""
+    return sum(walker.n_held for walker in walkers)
+
+
+def _started(owner: int, paths: Paths, budget: Budget) -> _Walker:
+    """A path that has asked for its first nodes."""
+    walk = _refined(paths, budget) if budget.n_steps is None else _uniform(paths, budget.n_steps)
+    asked, n_held = next(walk)
+    return _Walker(owner, walk, asked, [], n_held)
 
 
 def _advance(walker: _Walker) -> Integral | None:

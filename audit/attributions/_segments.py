@@ -43,8 +43,8 @@ class Segments:
 
     Attributes:
         atoms: int32 (H, W), the atom of each pixel, 0 to A - 1.
-        holders: int32 (nnz,), the masks that hold each atom, atom by atom; masks 0 to M - 1 are distinct, none
-            is empty, finest scale first.
+        holders: int32 (nnz,), the masks that hold each atom, atom by atom; masks 0 to M - 1 are distinct,
+            none is empty, finest scale first.
         starts: int32 (A + 1,), where the holders of each atom start.
     """
 
@@ -107,10 +107,13 @@ def atomised(labels: Sequence[np.ndarray], radius: int) -> Segments:
     atoms, signatures = _distinct(np.stack([dilated(plane, radius).ravel() for plane in words]))
     signature_bytes = np.ascontiguousarray(signatures.T).astype("<u8").view(np.uint8)
     members = np.unpackbits(signature_bytes, axis=1, count=n_masks, bitorder="little").view(bool)
-    members = members[:, _without_repeats(members)]
-    held, holders = np.divmod(np.flatnonzero(members), members.shape[1])
-    starts = np.searchsorted(held, np.arange(len(members) + 1))
-    return Segments(atoms.reshape(height, width), holders.astype(np.int32), starts.astype(np.int32))
+    kept = _without_repeats(members)
+    number = np.full(n_masks, -1, np.int32)
+    number[kept] = np.arange(len(kept))
+    held, holders = np.divmod(np.flatnonzero(members), n_masks)
+    is_kept = number[holders] >= 0
+    starts = np.concatenate([[0], np.cumsum(np.bincount(held[is_kept], minlength=len(members)))])
+    return Segments(atoms.reshape(height, width), number[holders[is_kept]], starts.astype(np.int32))
 
 
 def dilated(words: np.ndarray, radius: int) -> np.ndarray:
@@ -147,7 +150,10 @@ def _standardised(image: np.ndarray) -> np.ndarray:
         return np.full((SIDE, SIDE, image.shape[-1]), RANGE[0])
     # The operations and their dtypes are the published ones: a rounding error can move a segment's border.
     stretched = (image - low) / (high - low) * (RANGE[1] - RANGE[0]) + RANGE[0]
-    return resize(stretched, (SIDE, SIDE), order=3, mode="constant", preserve_range=True, anti_aliasing=True)
+    resized: np.ndarray = resize(
+        stretched, (SIDE, SIDE), order=3, mode="constant", preserve_range=True, anti_aliasing=True
+    )
+    return resized
 
 
 def _enlarged(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -155,18 +161,18 @@ def _enlarged(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if labels.shape == shape:
         return labels
     rows, columns = (_nearest(old, new) for old, new in zip(labels.shape, shape, strict=True))
-    return labels[np.ix_(rows, columns)]
+    return np.asarray(labels[np.ix_(rows, columns)])
 
 
 def _nearest(old: int, new: int) -> np.ndarray:
     """For each of `new` positions the nearest of `old`, by the rule of skimage.transform.resize."""
     ramp = np.arange(old, dtype=np.float64)[:, np.newaxis]
     moved = resize(ramp, (new, 1), order=0, mode="constant", preserve_range=True, anti_aliasing=False)
-    return moved[:, 0].astype(np.intp)
+    return np.asarray(moved[:, 0], np.intp)
 
 
 def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which distinct column each column of words (n_words, P) is, int32 (P,), and those columns (n_words, A)."""
+    """The number of each column of words (n_words, P), equal for equal ones, and the columns (n_words, A)."""
     mixed = np.zeros(words.shape[1], np.uint64)
     for plane in words:
         mixed = (mixed ^ plane) * _ODD
@@ -179,8 +185,8 @@ def _distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if all(np.array_equal(kept[atoms], plane) for kept, plane in zip(signatures, words, strict=True)):
         return atoms, signatures
     # Two different columns had one hash, which happens once in 10^12 images.
-    signatures, atoms = np.unique(words, axis=1, return_inverse=True)
-    return atoms.astype(np.int32).ravel(), signatures
+    signatures, numbers = np.unique(words, axis=1, return_inverse=True)
+    return numbers.astype(np.int32).ravel(), signatures
 
 
 def _without_repeats(members: np.ndarray) -> list[int]:

@@ -104,9 +104,9 @@ class _BlurPaths:
         ]
 
     def quadrature(self, left: Node, right: Node) -> float:
-        return float(self.segment_map(left, right).sum(dtype=np.float64))
+        (start, start_gradient), (end, end_gradient) = left.values, right.values
+        return 0.5 * float(np.vdot(start_gradient + end_gradient, end - start))
 
     def segment_map(self, left: Node, right: Node) -> np.ndarray:
         (start, start_gradient), (end, end_gradient) = left.values, right.values
-        steps = (start_gradient + end_gradient) * (end - start)
-        return np.asarray(0.5 * steps.sum(axis=-1))
+        return np.asarray(0.5 * np.einsum("hwc,hwc->hw", start_gradient + end_gradient, end - start))

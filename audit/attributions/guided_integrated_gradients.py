@@ -98,23 +98,26 @@ class GuidedIntegratedGradients:
         self, classifier: Classifier, starts: np.ndarray, images: np.ndarray, targets: np.ndarray
     ) -> list[Integral]:
         """Some images, side by side from their baselines to themselves."""
-        origins = starts.astype(np.float64)
-        ways = images - origins
+        ways = images.astype(np.float64) - starts
+        lengths = np.abs(ways)
         progress = np.zeros(ways.shape)
         maps = np.zeros(images.shape[:3])
         quadratures = np.zeros((self.n_steps, len(images)))
         scores = np.zeros((self.n_steps + 1, len(images)))
+        points = starts
+
+        def advance(step: int, gradients: np.ndarray, i: int) -> np.ndarray:
+            moved = self._step(step + 1, progress[i], lengths[i], gradients[i])
+            change = np.einsum("hwc,hwc,hwc->hw", moved - progress[i], ways[i], gradients[i])
+            maps[i] += change
+            quadratures[step, i] = change.sum()
+            progress[i] = moved
+            return np.asarray(starts[i] + moved * ways[i], dtype=np.float32)
+
         with ThreadPoolExecutor(_THREADS) as pool:
             for step in range(self.n_steps):
-                points = (origins + progress * ways).astype(np.float32)
                 scores[step], gradients = classifier.input_gradients(points, targets)
-                moved = np.stack(
-                    list(pool.map(partial(self._step, step + 1), progress, np.abs(ways), gradients))
-                )
-                changes = ((moved - progress) * ways * gradients).sum(axis=-1)
-                maps += changes
-                quadratures[step] = changes.sum(axis=(1, 2))
-                progress = moved
+                points = np.stack(list(pool.map(partial(advance, step, gradients), range(len(images)))))
         scores[-1] = classifier.scores(images, targets)
         residuals = np.abs(quadratures - np.diff(scores, axis=0)).sum(axis=0)
         differences = scores[-1] - scores[0]
@@ -141,7 +144,7 @@ class GuidedIntegratedGradients:
         needed = alpha * whole - np.vdot(lengths, moved)
         size = np.abs(gradient)
         # A value without a way has arrived wherever it is.
-        size[(moved >= ahead) | (lengths == 0.0)] = np.inf
+        np.copyto(size, np.inf, where=(moved >= ahead) | (lengths == 0.0))
         nth = int(self.fraction * (size.size - 1))
         while needed > _ARRIVED * whole:
             chosen = (size <= np.partition(size, nth, axis=None)[nth]) & np.isfinite(size)
@@ -151,5 +154,5 @@ class GuidedIntegratedGradients:
                 break
             moved = moved + min(needed / reach, 1.0) * room
             needed -= reach
-            size[chosen] = np.inf
+            np.copyto(size, np.inf, where=chosen)
         return np.asarray(moved)

@@ -2,8 +2,8 @@
 
 The base attribution is the mean of Integrated Gradients from a black and a white baseline; every pixel of a
 region gets the region's mean, so a map still sums to what the base sums to. Differences from the published
-implementation: baselines are black and white, not the image's own darkest and brightest value, and channels are
-summed before regions are ranked, not reduced to the largest, which would break completeness.
+implementation: baselines are black and white, not the image's own darkest and brightest value, and channels
+are summed before regions are ranked, not reduced to the largest, which would break completeness.
 Source: Kapishnikov, Bolukbasi, Viegas, Terry. XRAI: Better Attributions Through Regions. ICCV 2019, sec. 3.
 arXiv:1906.02825
 """
@@ -32,8 +32,8 @@ class XRAI:
     """XRAI.
 
     Attributes:
-        algorithm: "full" looks for the best region anew after each one; "fast" takes them in the order of their
-            own means, overlaps ignored.
+        algorithm: "full" looks for the best region anew after each one; "fast" takes them in the order of
+            their own means, overlaps ignored.
         baseline, error_budget, max_gradients, n_steps: of the base attribution, see IntegratedGradients.
         cache: segments by `_segments.digest` of an image, read and filled; they do not depend on the model.
     """
@@ -78,8 +78,8 @@ class XRAI:
     def _segments(self, images: np.ndarray) -> list[Segments]:
         """Segments of each image; equal images and cached ones are not segmented again."""
         keys = [digest(image) for image in images]
-        known = {} if self.cache is None else {key: self.cache.get(key) for key in keys}
-        known = {key: found for key, found in known.items() if found is not None}
+        cached = {} if self.cache is None else {key: self.cache.get(key) for key in keys}
+        known = {key: found for key, found in cached.items() if found is not None}
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
         new = dict(zip(missing, map_images(segments, list(missing.values())), strict=True))
         if self.cache is not None:

@@ -22,7 +22,9 @@ class Csv:
     def __call__(self, table: pd.DataFrame, path: Path) -> None:
         """Writes the table."""
         columns = {
-            name: table[name] if pd.api.types.is_numeric_dtype(table[name]) else [_cell(value) for value in table[name]]
+            name: table[name]
+            if pd.api.types.is_numeric_dtype(table[name])
+            else [_cell(value) for value in table[name]]
             for name in table.columns
         }
         write_text(path, pd.DataFrame(columns, columns=list(table.columns)).to_csv(index=False))

@@ -19,7 +19,9 @@ class Json:
 
     def __call__(self, table: pd.DataFrame, path: Path) -> None:
         """Writes the table."""
-        records = [{str(name): _value(value) for name, value in row.items()} for row in table.to_dict("records")]
+        records = [
+            {str(name): _value(value) for name, value in row.items()} for row in table.to_dict("records")
+        ]
         write_text(path, json.dumps(records, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
 
 

@@ -128,3 +128,11 @@ def test_score_distance_is_in_probability_and_against_the_mean_of_the_baselines(
 
     np.testing.assert_allclose(one, probability(0.5) - 0.5, rtol=1e-6)
     np.testing.assert_allclose(both, probability(0.5) - (0.5 + probability(1.0)) / 2, rtol=1e-6)
+
+
+def test_a_choice_is_checked_before_there_is_an_image():
+    baselines.check(("black", 0.5, np.zeros((8, 8, 3))))
+    with pytest.raises(ConfigError, match="Did you mean 'white'"):
+        baselines.check(("black", "whit"))
+    with pytest.raises(ConfigError, match="at least one"):
+        baselines.check(())

@@ -1,8 +1,14 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from audit.attributions.integrated_gradients import IntegratedGradients
+from audit.classifier import Classifier, Preprocessing
 from audit.errors import ConfigError
+from audit.networks import KerasNetwork
 from audit.types import MapStatus
 from tests.audit.fake_classifiers import FakeClassifier, along, linear, product, quadratic, ramp
 
@@ -245,6 +251,41 @@ def test_calls_are_full_until_the_last_rounds():
     rows = np.array(classifier.rows)
     assert (rows[:-5] % 4 == 0).all()
     assert np.ceil(rows / 4).sum() * 4 < 1.05 * rows.sum()
+
+
+def test_where_memory_is_short_paths_wait_and_maps_stay_the_same(monkeypatch):
+    bent = ramp(WEIGHTS, knee=0.3, slope=9.0)
+    images = RNG.random((12, 4, 4, 3), dtype=np.float32)
+    whole = explain(bent, images, error_budget=0.01)
+    monkeypatch.setattr("audit.attributions._paths._HELD_BYTES", 12 * 4 * 4 * 4)
+
+    short = explain(bent, images, error_budget=0.01)
+
+    np.testing.assert_array_equal(short.maps, whole.maps)
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif("RIGHT_REASONS_DATA" not in os.environ, reason="RIGHT_REASONS_DATA names no real data")
+def test_on_a_real_network_the_budget_holds_and_the_batch_does_not_matter():
+    keras = pytest.importorskip("keras")
+    data = Path(os.environ["RIGHT_REASONS_DATA"])
+    network = KerasNetwork(keras.saving.load_model(data / "models" / "garments10_lite0.keras"))
+    classifier = Classifier(network, Preprocessing((255.0,) * 3, (0.0,) * 3), batch_size=8)
+    paths = sorted((data / "coco128").rglob("*.jpg"))[:3]
+    images = np.stack(
+        [np.float32(Image.open(path).convert("RGB").resize((224, 224))) / 255 for path in paths]
+    )
+    targets = classifier.logits(images).argmax(axis=1)
+    method = IntegratedGradients(error_budget=0.2)
+
+    batch = method(classifier, images, targets, np.arange(3, dtype=np.uint64))
+    alone = method(classifier, images[1:2], targets[1:2], np.ones(1, dtype=np.uint64))
+
+    assert (batch.local_error <= 0.2).all()
+    assert (batch.approx_error <= batch.local_error + 1e-6).all()
+    assert (batch.n_gradients <= 60).all()
+    np.testing.assert_array_equal(alone.maps[0], batch.maps[1])
 
 
 @pytest.mark.parametrize(

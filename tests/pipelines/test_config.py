@@ -15,7 +15,9 @@ def file(tmp_path) -> Path:
     return path
 
 
-def test_paths_of_a_file_are_relative_to_the_file_and_those_of_options_to_the_working_directory(file, monkeypatch):
+def test_paths_of_a_file_are_relative_to_the_file_and_those_of_options_to_the_working_directory(
+    file, monkeypatch
+):
     monkeypatch.chdir("/")
     config = load(file, [("data.masks", Path("masks"))])
     assert config.data.path == file.parent / "photos"

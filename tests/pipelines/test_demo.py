@@ -2,14 +2,15 @@ import csv
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from rich.console import Console
 
 from audit.errors import ConfigError
 from audit.suggestions import WITH, WITHOUT
-from audit.types import Suggestion
-from pipelines.demo import MADE, MARKER, audit_config, mending, prepare
+from audit.types import AuditRun, Suggestion
+from pipelines.demo import MADE, MARKER, audit_config, mending, prepare, share_on_confound
 from pipelines.demo_world import CLASSES, SHIRT, SHOES, SIZE, Request, World, write, write_manifest
 
 WORLD = World(seed=0)
@@ -144,6 +145,24 @@ def test_the_audit_reads_the_test_photos_and_looks_for_faces_by_itself(tmp_path)
         ["faces"],
         ["shoes", "t-shirt"],
     )
+
+
+def test_the_share_on_the_face_is_the_mean_over_photos_of_the_class_that_show_one():
+    rows = [  # sample, confound, present, mass, area
+        ("shirt 1", "face", True, 0.6, 0.1),
+        ("shirt 2", "face", True, 0.2, 0.3),
+        ("shirt 3", "face", False, np.nan, np.nan),
+        ("shirt 1", "text", True, 0.9, 0.9),
+        ("shoe", "face", True, 1.0, 1.0),
+    ]
+    names = ["sample_id", "confound", "present", "mass_inside", "area_inside"]
+    confounds = pd.DataFrame(rows, columns=names).assign(method="grad_cam")
+    predictions = pd.DataFrame(
+        {"sample_id": ["shirt 1", "shirt 2", "shirt 3", "shoe"], "label": [SHIRT] * 3 + [SHOES]}
+    )
+    run = AuditRun("demo", {}, CLASSES, {"confounds": confounds, "predictions": predictions}, (), (), ())
+    assert share_on_confound(run, SHIRT, "grad_cam") == pytest.approx((0.4, 0.2))
+    assert np.isnan(share_on_confound(run, SHIRT, "xrai")).all()
 
 
 @pytest.mark.slow

@@ -24,7 +24,9 @@ def score(work: Work, samples) -> dict[str, pd.DataFrame]:
     """Scores without a model: what a sample's id says happens."""
     for sample in samples:
         marker = work.out / f"{sample.sample_id}.visited"
-        if sample.sample_id.startswith("poison") or (sample.sample_id.startswith("once") and not marker.exists()):
+        if sample.sample_id.startswith("poison") or (
+            sample.sample_id.startswith("once") and not marker.exists()
+        ):
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if sample.sample_id.startswith("hang") and not marker.exists():
@@ -33,7 +35,9 @@ def score(work: Work, samples) -> dict[str, pd.DataFrame]:
     row = {"path": "p", "label": "a", "split": "", "predicted": "a", "confidence": 1.0, "margin": 1.0}
     row |= {"entropy": 0.0, "correct": True, "digest": "d"}
     frames = {table.name: schema.frame(table, []) for table in schema.SAMPLE_TABLES}
-    frames["predictions"] = schema.frame(schema.PREDICTIONS, [{"sample_id": s.sample_id, **row} for s in samples])
+    frames["predictions"] = schema.frame(
+        schema.PREDICTIONS, [{"sample_id": s.sample_id, **row} for s in samples]
+    )
     return frames
 
 
@@ -61,7 +65,9 @@ def work_in(folder: Path) -> Work:
 
 
 def shards_of(*names: tuple[str, ...]) -> list[Shard]:
-    return [Shard(index, tuple(Sample(name, "p", "a") for name in group)) for index, group in enumerate(names)]
+    return [
+        Shard(index, tuple(Sample(name, "p", "a") for name in group)) for index, group in enumerate(names)
+    ]
 
 
 def test_every_shard_is_worked_on_once_and_told(tmp_path):

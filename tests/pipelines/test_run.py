@@ -33,7 +33,9 @@ def run(world: World, out: Path, *more: str, thing: str = "face") -> int:
     """`rightreasons run` in this process."""
     model = world.folder / f"reads_{thing}.keras"
     arguments = ["run", "--data", str(world.manifest), "--model", str(model), "--out", str(out)]
-    return main([*arguments, "--methods", METHODS, "--workers", "0", "--set", "confounds.use=['annotated']", *more])
+    return main(
+        [*arguments, "--methods", METHODS, "--workers", "0", "--set", "confounds.use=['annotated']", *more]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +90,12 @@ def test_every_sample_is_audited_or_quarantined(finished):
 def test_the_report_stands_where_the_terminal_says(world, tmp_path, capsys):
     assert run(world, tmp_path / "run") == 0
     last = capsys.readouterr().out.rstrip().splitlines()[-1]
-    assert Path(last.removeprefix("Report: ")).read_text().startswith("<!DOCTYPE html>")
+    assert Path(last.removeprefix("Report: ")).read_text().lower().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("more", [["--set", "run.shard_size=7"], ["--workers", "1"], ["--workers", "2"]], ids=str)
+@pytest.mark.parametrize(
+    "more", [["--set", "run.shard_size=7"], ["--workers", "1"], ["--workers", "2"]], ids=str
+)
 def test_scores_do_not_depend_on_shards_or_workers(world, finished, tmp_path, more):
     assert run(world, tmp_path / "run", *more) == 0
     assert tables_of(tmp_path / "run") == tables_of(finished)
@@ -101,7 +105,8 @@ def test_scores_do_not_depend_on_the_batch_size(world, finished, tmp_path):
     # Another batch size may choose other kernels, which sum in another order: float32 rounding, nothing more.
     assert run(world, tmp_path / "run", "--set", "run.batch_size=5") == 0
     for name in ("predictions", "attributions", "confounds"):
-        pd.testing.assert_frame_equal(Run(tmp_path / "run").table(name), Run(finished).table(name), rtol=1e-5, atol=1e-6)
+        one, other = Run(tmp_path / "run").table(name), Run(finished).table(name)
+        pd.testing.assert_frame_equal(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_scores_do_not_depend_on_the_samples_beside_them(world, finished, tmp_path):
@@ -109,25 +114,53 @@ def test_scores_do_not_depend_on_the_samples_beside_them(world, finished, tmp_pa
     table = pd.read_csv(world.manifest).iloc[::-2]
     table.to_csv(world.folder / "half.csv", index=False)
     assert run(world, tmp_path / "run", "--data", str(world.folder / "half.csv")) == 0
-    half, whole = (Run(out).table("attributions").set_index(["sample_id", "method"]) for out in (tmp_path / "run", finished))
+    half, whole = (
+        Run(out).table("attributions").set_index(["sample_id", "method"])
+        for out in (tmp_path / "run", finished)
+    )
     pd.testing.assert_frame_equal(half, whole.loc[half.index])
 
 
 def test_a_killed_run_is_resumed_without_repeating_finished_shards(world, finished, tmp_path):
     out = tmp_path / "run"
-    arguments = ["run", "--data", str(world.manifest), "--model", str(world.folder / "reads_face.keras"), "--out", str(out)]
-    arguments += ["--methods", METHODS, "--workers", "1", "--set", "run.shard_size=4", "--set", "confounds.use=['annotated']"]
+    arguments = [
+        "run",
+        "--data",
+        str(world.manifest),
+        "--model",
+        str(world.folder / "reads_face.keras"),
+        "--out",
+        str(out),
+    ]
+    arguments += [
+        "--methods",
+        METHODS,
+        "--workers",
+        "1",
+        "--set",
+        "run.shard_size=4",
+        "--set",
+        "confounds.use=['annotated']",
+    ]
     code = "import sys; from pipelines.cli import main; sys.exit(main(sys.argv[1:]))"
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, start_new_session=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
         while len(Run(out).finished_shards()) < 3 and process.poll() is None:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
     survivors = Run(out).finished_shards()
     assert 3 <= len(survivors) < 12, "the run was over before it could be killed"
-    stamps = {index: (out / "shards" / f"{index:05d}" / "predictions.parquet").stat().st_mtime_ns for index in survivors}
+    stamps = {
+        index: (out / "shards" / f"{index:05d}" / "predictions.parquet").stat().st_mtime_ns
+        for index in survivors
+    }
     wait_for_workers_of(process.pid)
     assert main([*arguments[:-6], "--workers", "0", *arguments[-4:]]) == 0
-    assert stamps == {index: (out / "shards" / f"{index:05d}" / "predictions.parquet").stat().st_mtime_ns for index in survivors}
+    assert stamps == {
+        index: (out / "shards" / f"{index:05d}" / "predictions.parquet").stat().st_mtime_ns
+        for index in survivors
+    }
     assert tables_of(out) == tables_of(finished)
 
 
@@ -135,7 +168,11 @@ def wait_for_workers_of(parent: int) -> None:
     """Until no process of the killed parent's session lives; ten seconds are promised."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        sessions = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+        sessions = [
+            path.read_text().rpartition(")")[2].split()
+            for path in Path("/proc").glob("[0-9]*/stat")
+            if path.exists()
+        ]
         if not any(int(fields[3]) == parent and fields[0] != "Z" for fields in sessions):
             return
         time.sleep(0.2)
@@ -146,7 +183,9 @@ def test_a_finished_run_is_not_computed_again(world, finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "shards").rglob("*.parquet")}
     assert run(world, tmp_path / "run") == 0
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "shards").rglob("*.parquet")}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "run" / "shards").rglob("*.parquet")
+    }
 
 
 def test_another_audit_is_not_mixed_into_a_run(world, finished, tmp_path, capsys):
@@ -168,7 +207,11 @@ def test_judging_with_other_limits_needs_no_model(finished, tmp_path):
 def test_each_table_is_exported_with_class_names(finished, tmp_path, ending):
     path = tmp_path / f"table.{ending}"
     assert main(["export", str(finished), "attributions", "-o", str(path)]) == 0
-    read = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": lambda p: pd.DataFrame(json.loads(p.read_text()))}
+    read = {
+        "csv": pd.read_csv,
+        "parquet": pd.read_parquet,
+        "json": lambda p: pd.DataFrame(json.loads(p.read_text())),
+    }
     table = read[ending](path)
     assert len(table) == 96
     assert set(table["target"]) == {"t-shirt", "shoes"}
@@ -216,11 +259,20 @@ def spoil_label(images: Path) -> str:
     return "unknown label"
 
 
-@pytest.mark.parametrize("spoil", [spoil_text, spoil_truncated, spoil_mask_size, spoil_missing_mask, spoil_label])
+@pytest.mark.parametrize(
+    "spoil", [spoil_text, spoil_truncated, spoil_mask_size, spoil_missing_mask, spoil_label]
+)
 def test_one_bad_sample_is_quarantined_with_its_reason_and_costs_no_other(world, tmp_path, spoil):
     images = copy_of(world, tmp_path)
     reason = spoil(images)
-    more = ["--data", str(images), "--masks", str(tmp_path / "masks"), "--classes", str(world.folder / "classes.txt")]
+    more = [
+        "--data",
+        str(images),
+        "--masks",
+        str(tmp_path / "masks"),
+        "--classes",
+        str(world.folder / "classes.txt"),
+    ]
     assert run(world, tmp_path / "run", *more) == 0
     quarantine = Run(tmp_path / "run").table("quarantine")
     assert list(quarantine["reason"]) == [reason]
@@ -231,7 +283,10 @@ def test_more_quarantine_than_allowed_fails_the_run_with_exit_code_3(world, tmp_
     images = copy_of(world, tmp_path)
     for path in sorted(images.glob("shoes/*"))[:6]:
         path.write_text("no image")
-    assert run(world, tmp_path / "run", "--data", str(images), "--classes", str(world.folder / "classes.txt")) == 3
+    assert (
+        run(world, tmp_path / "run", "--data", str(images), "--classes", str(world.folder / "classes.txt"))
+        == 3
+    )
     assert "6 of 48 samples are quarantined (unreadable image: 6)" in capsys.readouterr().err
 
 
@@ -243,7 +298,11 @@ def test_more_quarantine_than_allowed_fails_the_run_with_exit_code_3(world, tmp_
         (["--model", "{world}/none.keras"], 2, "there is no such model"),
         (["--model", "{text}"], 2, "cannot be loaded; is it a whole Keras model file?"),
         (["--classes", "{three}"], 2, "the model has 2 classes, but 3 names are given"),
-        (["--classes", "{strangers}"], 2, "the model does not know 48 of 48 labels; labels of the dataset: shoes, t-shirt; classes of the model: cat, dog"),
+        (
+            ["--classes", "{strangers}"],
+            2,
+            "does not know 48 of 48 labels; labels of the dataset: shoes, t-shirt; classes of the model: cat, dog",
+        ),
         (["--splits", "train"], 2, "test"),
         (["--methods", "grad_camm"], 2, "grad_cam"),
         (["--set", "run.worker=1"], 2, "did you mean 'workers'"),
@@ -251,11 +310,16 @@ def test_more_quarantine_than_allowed_fails_the_run_with_exit_code_3(world, tmp_
     ids=lambda value: value[1] if isinstance(value, list) else None,
 )
 def test_a_wrong_input_is_one_clear_sentence(world, tmp_path, capsys, more, code, words):
-    places = {"empty": tmp_path / "empty", "world": world.folder, "text": tmp_path / "text.keras", "three": tmp_path / "three.txt"}
+    places = {
+        "empty": tmp_path / "empty",
+        "world": world.folder,
+        "text": tmp_path / "text.keras",
+        "three": tmp_path / "three.txt",
+    }
     places["strangers"] = tmp_path / "strangers.txt"
     places["empty"].mkdir()
     places["text"].write_text("no model")
-    places["three"].write_text("a\nb\nc\n")
+    places["three"].write_text("shoes\nt-shirt\nhat\n")
     places["strangers"].write_text("cat\ndog\n")
     model_classes = ["--classes", str(world.folder / "classes.txt")]
     assert run(world, tmp_path / "run", *model_classes, *(word.format(**places) for word in more)) == code
@@ -273,15 +337,19 @@ def test_a_model_fed_with_swapped_names_is_a_loud_warning(world, tmp_path, capsy
     assert "Warning:" in capsys.readouterr().out
 
 
-def test_the_starter_file_is_valid_and_check_says_what_the_run_will_meet(world, tmp_path, capsys, monkeypatch):
+def test_the_starter_file_is_valid_and_check_says_what_the_run_will_meet(
+    world, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(world.manifest), "--model", str(world.folder / "reads_face.keras")]
-    assert main(["init", *arguments, "--classes", str(world.folder / "classes.txt"), "--out", "audit.toml"]) == 0
+    assert (
+        main(["init", *arguments, "--classes", str(world.folder / "classes.txt"), "--out", "audit.toml"]) == 0
+    )
     assert main(["check", "audit.toml", "--methods", "grad_cam"]) == 0
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "48 samples, 48 with foreground" in said
     assert "Annotated regions: face" in said
-    assert "Accuracy on 16 of them: 100" in said
+    assert "Accuracy on 16 of them: 100 %" in said
     assert main(["init", *arguments, "--out", "audit.toml"]) == 2
 
 
@@ -290,13 +358,16 @@ def test_a_folder_of_something_else_is_not_taken_for_a_run(world, tmp_path, caps
     assert run(world, tmp_path) == 2
     assert "found files of something else" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
-    with pytest.raises(RunError, match="no manifest.json"):
+    with pytest.raises(RunError, match=r"no manifest\.json"):
         Run(tmp_path).manifest()
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():
-    code = "import sys, pipelines.cli; print([name for name in ('tensorflow', 'pandas', 'skimage') if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = "import sys, pipelines.cli; print({'tensorflow', 'pandas', 'skimage'} & sys.modules.keys())"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "set()\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["demo", "init", "check", "run", "judge", "report", "export", "doctor"])

@@ -51,7 +51,7 @@ def test_the_same_tables_give_the_same_bytes(tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """Stands for the power going off."""
 
 
@@ -62,12 +62,12 @@ def test_a_crash_at_any_step_of_writing_a_shard_leaves_it_whole_or_absent(tmp_pa
     def sync(path):
         calls.append(path)
         if len(calls) == nth + 1:
-            raise Crash
+            raise CrashError
         real(path)
 
     monkeypatch.setattr(storage, "_sync", sync)
     if nth < 6:  # four tables, the partial folder, the folder of shards
-        with pytest.raises(Crash):
+        with pytest.raises(CrashError):
             run.write_shard(0, shard_tables("a"))
     else:
         run.write_shard(0, shard_tables("a"))
@@ -90,8 +90,8 @@ def test_a_full_disk_is_one_sentence_with_the_path(tmp_path, monkeypatch):
 def test_replacing_a_text_never_shows_a_part_of_it(tmp_path, monkeypatch):
     path = tmp_path / "manifest.json"
     write_text(path, "old")
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(Crash()))
-    with pytest.raises(Crash):
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(CrashError()))
+    with pytest.raises(CrashError):
         write_text(path, "new")
     assert path.read_text() == "old"
 
@@ -107,7 +107,10 @@ def test_a_damaged_table_is_refused_with_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda f: f.assign(confidence=1.5), r"column confidence: expected a finite number in \[0, 1\], found 1.5"),
+        (
+            lambda f: f.assign(confidence=1.5),
+            r"column confidence: expected a finite number in \[0, 1\], found 1.5",
+        ),
         (lambda f: f.assign(margin=np.nan), "column margin: a value is missing in row 0"),
         (lambda f: f.assign(correct=1), "column correct: expected bool, found int64"),
         (lambda f: f.drop(columns="entropy"), "missing: entropy"),
@@ -123,8 +126,11 @@ def test_a_table_that_breaks_its_schema_is_not_written(tmp_path, change, words):
 
 def test_a_second_writer_is_refused_and_a_dead_one_leaves_no_lock(tmp_path):
     code = "import sys, os; from pathlib import Path; from pipelines.storage import Run\n"
-    code += f"with Run(Path({str(tmp_path)!r})).locked(): print('in', flush=True); sys.stdin.readline(); os.kill(os.getpid(), 9)"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    code += f"with Run(Path({str(tmp_path)!r})).locked():\n"
+    code += "    print('in', flush=True); sys.stdin.readline(); os.kill(os.getpid(), 9)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout.readline() == "in\n"
         with pytest.raises(RunError, match="another run is writing"), Run(tmp_path).locked():
             pass
@@ -153,7 +159,12 @@ def test_exemplars_come_back_as_they_were(tmp_path):
     run = Run(tmp_path)
     run.write_exemplars([exemplar])
     (read,) = run.read_exemplars()
-    assert (read.sample_id, read.label, read.predicted, read.role) == ("a/<b>.jpg", "t-shirt", "shoes", "worst")
+    assert (read.sample_id, read.label, read.predicted, read.role) == (
+        "a/<b>.jpg",
+        "t-shirt",
+        "shoes",
+        "worst",
+    )
     for name in ("image", "foreground"):
         np.testing.assert_array_equal(getattr(read, name), getattr(exemplar, name))
     np.testing.assert_array_equal(read.regions["face"], exemplar.regions["face"])
