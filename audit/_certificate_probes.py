@@ -284,13 +284,11 @@ def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
     if not counts.any():
         return float("nan")
     size = (int(squares[0].any(axis=1).sum()), int(squares[0].any(axis=0).sum()))
-    # Twice, so that the window has a peak: a box alone is as full anywhere around a smaller spot.
-    held, covered = (
-        uniform_filter(uniform_filter(field, size, mode="constant"), size, mode="constant")
-        for field in (sums, counts)
-    )
     # Places that few images cover would win by one image's accident.
-    density = np.where(covered >= 0.5 * covered.max(), held / np.maximum(covered, 0.5 * covered.max()), 0.0)
+    is_covered = counts >= 0.5 * counts.max()
+    mean = np.divide(sums, counts, out=np.zeros_like(sums), where=is_covered)
+    # Twice, so that the window has a peak: a box alone is as full anywhere around a smaller spot.
+    density = uniform_filter(uniform_filter(mean, size, mode="constant"), size, mode="constant")
     y, x = np.unravel_index(int(np.argmax(density)), density.shape)
     return float(np.hypot(y - height, x - width) / max(height, width))
 

@@ -62,4 +62,7 @@ def _excess(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], float]:
         .groupby(["label", "confound", "method"])["excess"]
         .mean()
     )
-    return {(str(label), str(confound)): value for (label, confound), value in means.groupby(level=[0, 1]).max().items()}
+    return {
+        (str(label), str(confound)): value
+        for (label, confound), value in means.groupby(level=[0, 1]).max().items()
+    }

@@ -33,8 +33,9 @@ class Effect:
         before, after, control: mean probability of the class.
         turned, control_turned: share of the samples that are then taken for the class.
         size: mean effect beyond the control, with interval; positive is what makes a confound spurious.
-        p_value, q_value: of the effect being above 0; q over everything that carries verdicts.
-        n_to_bound: samples after which the effect is told from delta, or from 0.
+        by_fill: mean effect by fill, sorted by name; of those that enough samples have.
+        p_value, q_value: of the effect being above 0 by every fill; q over everything that carries verdicts.
+        n_to_bound: samples after which the effect is told from delta, or from 0; NaN where fills disagree.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Effect:
     turned: float
     control_turned: float
     size: Interval
+    by_fill: tuple[tuple[str, float], ...]
     p_value: float
     q_value: float
     n_to_bound: float
@@ -65,13 +67,21 @@ class Effect:
         return self.n >= limits.minimum_samples
 
     def is_proof(self, limits: VerdictLimits) -> bool:
-        """Whether the decision rests on the confound: certain, and large enough to matter."""
+        """Whether the decision rests on the confound: certain, and large enough to matter, by every fill.
+
+        What only some fills show may be a trace of those fills.
+        """
         return (
             self.carries
             and self.is_measured(limits)
             and self.q_value <= limits.q
-            and self.size.mean >= limits.minimum_effect
+            and self.least >= limits.minimum_change
         )
+
+    @property
+    def least(self) -> float:
+        """The smallest mean effect of any fill."""
+        return min((size for _, size in self.by_fill), default=self.size.mean)
 
 
 def effects(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits, level: float) -> tuple[Effect, ...]:
@@ -89,7 +99,9 @@ def effects(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits, level: fl
     found = [_effect(key, group, labels, limits, level) for key, group in rows.groupby(_KEY)]
     p_values = np.array([effect.p_value if effect.carries else math.nan for effect in found])
     q_values = statistics.false_discovery_rates(p_values)
-    adjusted = [dataclasses.replace(effect, q_value=float(q)) for effect, q in zip(found, q_values, strict=True)]
+    adjusted = [
+        dataclasses.replace(effect, q_value=float(q)) for effect, q in zip(found, q_values, strict=True)
+    ]
     return tuple(sorted(adjusted, key=lambda e: (-_or_least(e.size.mean), e.confound, e.kind)))
 
 
@@ -108,7 +120,7 @@ def _effect(
     after, control = samples["score_after"].to_numpy(), samples["score_control"].to_numpy()
     first, second = (control, after) if plugin.link is Link.NECESSITY else (after, control)
     size = statistics.paired_difference(first, second, level)
-    margin = limits.delta - size.mean if size.mean < limits.delta else size.mean
+    fills = _by_fill(paired, plugin.link, limits)
     means = {name: float(samples[name].mean()) if len(samples) else math.nan for name in columns}
     return Effect(
         label=label,
@@ -125,10 +137,40 @@ def _effect(
         turned=means["turned"],
         control_turned=means["control_turned"],
         size=size,
-        p_value=statistics.p_greater(first, second),
+        by_fill=tuple((name, float(one.mean() - other.mean())) for name, (one, other) in fills.items()),
+        # A claim that holds by every fill is tested by the largest p value, without any correction for their number.
+        p_value=max(statistics.p_greater(*pair) for pair in fills.values()) if fills else math.nan,
         q_value=math.nan,
-        n_to_bound=statistics.n_for_margin(first - second, margin, level),
+        n_to_bound=_n_to_bound(first - second, fills, limits, level),
     )
+
+
+def _by_fill(
+    paired: pd.DataFrame, link: Link, limits: VerdictLimits
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Scores whose difference is the effect, by fill; fills that few samples have room for are left out."""
+    columns = ("score_control", "score_after") if link is Link.NECESSITY else ("score_after", "score_control")
+    return {
+        str(fill): (rows[columns[0]].to_numpy(), rows[columns[1]].to_numpy())
+        for fill, rows in paired.groupby("fill")
+        if len(rows) >= limits.minimum_samples
+    }
+
+
+def _n_to_bound(
+    difference: np.ndarray,
+    fills: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    limits: VerdictLimits,
+    level: float,
+) -> float:
+    """Samples after which the effect is below delta for sure, or above 0 for sure by every fill."""
+    if not len(difference) or difference.mean() < limits.delta:
+        margin = limits.delta - difference.mean() if len(difference) else math.nan
+        return statistics.n_for_margin(difference, margin, level)
+    by_fill = [one - other for one, other in fills.values()]
+    if any(size.mean() < limits.minimum_change for size in by_fill):
+        return math.nan  # more samples do not make fills agree
+    return max((statistics.n_for_margin(size, size.mean(), level) for size in by_fill), default=math.nan)
 
 
 def _or_least(value: float) -> float:

@@ -130,7 +130,10 @@ def _finding(
     other.
     """
     predictions = tables["predictions"]
-    shows = presence(tables)[confound]
+    visible = presence(tables)
+    if confound not in visible.columns:
+        return None  # the background as a whole is on every photo: no count of photos with and without it
+    shows = visible[confound]
     is_class = predictions["label"] == label
     if is_class.all() or not is_class.any():
         return None

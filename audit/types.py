@@ -237,6 +237,8 @@ class VerdictLimits:
         q: false discovery rate over everything that was looked at.
         delta: effects within +-delta count as none, as a share of mass or of decisions.
         minimum_effect: a mean mass share above the confound's area share that is worth naming.
+        minimum_change: a mean change of the class probability beyond a control's that makes a confound spurious;
+            above delta, so that an effect between the two is neither none nor proven.
         minimum_samples: below this a class is undecided.
         minimum_lift: density lift of a confound that the screen asks for.
         association_targets: associations that suggestions aim at; the first one gives `n_to_add`.
@@ -246,6 +248,7 @@ class VerdictLimits:
     q: float
     delta: float
     minimum_effect: float
+    minimum_change: float
     minimum_samples: int
     minimum_lift: float
     association_targets: tuple[float, ...]

@@ -157,16 +157,24 @@ class InterventionsConfig(_Section):
     )
 
 
+class CertificateConfig(_Section):
+    """`[certificate]`: whether explanations can be trusted on this model."""
+
+    samples: int = Field(
+        0, ge=0, description="images it is measured on, 32 are meant; costs about 9 attributions each; 0: none"
+    )
+
+
 class VerdictsConfig(_Section):
     """`[verdicts]`: where the lines are drawn."""
 
     q: float = Field(0.05, gt=0, lt=1, description="false discovery rate over everything that was looked at")
     delta: float = Field(0.05, gt=0, lt=1, description="an effect within +-delta is none")
     minimum_effect: float = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="an effect worth naming: mass share beyond the area share, probability beyond the control",
+        0.05, ge=0, lt=1, description="mass share beyond the area share that is worth naming"
+    )
+    minimum_change: float = Field(
+        0.1, ge=0, lt=1, description="change of probability beyond the control's that proves a confound"
     )
     minimum_samples: int = Field(10, ge=2, description="a class with fewer measurable samples is undecided")
     minimum_lift: float = Field(
@@ -187,6 +195,7 @@ class VerdictsConfig(_Section):
             q=self.q,
             delta=self.delta,
             minimum_effect=self.minimum_effect,
+            minimum_change=self.minimum_change,
             minimum_samples=self.minimum_samples,
             minimum_lift=self.minimum_lift,
             association_targets=tuple(self.association_targets),
@@ -228,6 +237,7 @@ class RunConfig(_Section):
     attributions: AttributionsConfig = AttributionsConfig()
     confounds: ConfoundsConfig = ConfoundsConfig()
     interventions: InterventionsConfig = InterventionsConfig()
+    certificate: CertificateConfig = CertificateConfig()
     verdicts: VerdictsConfig = VerdictsConfig()
     report: ReportConfig = ReportConfig()
     run: RunConfigSection = RunConfigSection()

@@ -105,11 +105,15 @@ def build(config: InterventionsConfig) -> dict[str, Intervention]:
     for kind in config.use:
         plugin = plugins.find(interventions, kind)
         takes = {field.name for field in dataclasses.fields(plugin)}
-        values = ({"fills": tuple(config.fills)} if "fills" in takes else {}) | config.parameters.get(kind, {})
+        values = ({"fills": tuple(config.fills)} if "fills" in takes else {}) | config.parameters.get(
+            kind, {}
+        )
         unknown = sorted(values.keys() - takes)
         if unknown:
             known = ", ".join(sorted(takes)) or "none"
-            raise ConfigError(f"interventions.parameters.{kind}: unknown {', '.join(unknown)}; known: {known}")
+            raise ConfigError(
+                f"interventions.parameters.{kind}: unknown {', '.join(unknown)}; known: {known}"
+            )
         made[kind] = plugin(**values)
     return made
 
@@ -137,7 +141,9 @@ def make_intervention_plan(
             )
             request = Request(group.candidate.label, group.candidate.confound, group.kind, own, other)
             requests.setdefault(sample_id, []).append(request)
-    jobs = [Job(sample, tuple(requests[sample.sample_id])) for sample in samples if sample.sample_id in requests]
+    jobs = [
+        Job(sample, tuple(requests[sample.sample_id])) for sample in samples if sample.sample_id in requests
+    ]
     size = config.run.shard_size
     cuts = [tuple(jobs[start : start + size]) for start in range(0, len(jobs), size)]
     named = [
@@ -149,7 +155,9 @@ def make_intervention_plan(
         shards=tuple(InterventionShard(index, cut) for index, cut in enumerate(cuts)),
         per_class=per_class,
         n_passes=_n_passes(groups, kinds, per_class),
-        fingerprint=digest({"settings": settings.model_dump(mode="json"), "requests": named, "shard_size": size}),
+        fingerprint=digest(
+            {"settings": settings.model_dump(mode="json"), "requests": named, "shard_size": size}
+        ),
     )
 
 
@@ -193,7 +201,9 @@ def _groups(
     showing = {name: set(shows.index[shows[name]]) for name in shows.columns}
     things = candidates(tables, minimum_shown=settings.minimum_shown, per_class=settings.confounds_per_class)
     counts = Counter(labels[sample_id] for sample_id in is_annotated)
-    backgrounds = [Candidate(name, WHOLE_BACKGROUND) for name in sorted(counts) if counts[name] >= settings.minimum_shown]
+    backgrounds = [
+        Candidate(name, WHOLE_BACKGROUND) for name in sorted(counts) if counts[name] >= settings.minimum_shown
+    ]
     by_scope = {
         Scope.REGION: (things, showing),
         Scope.BACKGROUND: (backgrounds, {WHOLE_BACKGROUND: is_annotated}),
@@ -245,7 +255,9 @@ def _n_passes(groups: Sequence[_Group], kinds: Mapping[str, Intervention], per_c
     return changed + len({sample_id for group in groups for sample_id in group.subjects[:per_class]})
 
 
-def _affordable(groups: Sequence[_Group], kinds: Mapping[str, Intervention], settings: InterventionsConfig) -> int:
+def _affordable(
+    groups: Sequence[_Group], kinds: Mapping[str, Intervention], settings: InterventionsConfig
+) -> int:
     """The most samples a group, up to the configured number, that the passes allow."""
     per_class = settings.per_class
     while per_class > 0 and _n_passes(groups, kinds, per_class) > settings.max_passes:
@@ -275,7 +287,9 @@ def _rows(work: Work, kinds: Mapping[str, Intervention], jobs: Sequence[Job]) ->
     shop = workshop(work)
     known = _pictures(work, jobs)
     ready = [job for job in jobs if job.sample.sample_id in known]
-    made = [(job, request, variant) for job in ready for request, variant in _variants(work, kinds, job, known)]
+    made = [
+        (job, request, variant) for job in ready for request, variant in _variants(work, kinds, job, known)
+    ]
     images = [known[job.sample.sample_id][0].images[known[job.sample.sample_id][1]] for job in ready]
     places: dict[tuple[int, str], int] = {}
     for number, (_, _, variant) in enumerate(made):
@@ -302,7 +316,9 @@ def _rows(work: Work, kinds: Mapping[str, Intervention], jobs: Sequence[Job]) ->
         for side in ("after", "control"):
             place = places.get((number, side))
             row[f"score_{side}"] = np.nan if place is None else probabilities[place, target]
-            row[f"predicted_{side}"] = None if place is None else shop.classes[int(probabilities[place].argmax())]
+            row[f"predicted_{side}"] = (
+                None if place is None else shop.classes[int(probabilities[place].argmax())]
+            )
         yield row
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from audit import tables as schema
+from audit.certificate import bar
 from audit.facts import class_facts, quarantine_facts
 from audit.suggestions import suggest
 from audit.types import AuditRun, ClassVerdict, Status, Suggestion
@@ -14,15 +15,19 @@ from pipelines.storage import Run
 
 
 def judge(run: Run, config: VerdictsConfig) -> None:
-    """Draws the verdicts and suggestions from the run's score tables, and stores them.
+    """Draws the verdicts and suggestions from the run's score and intervention tables, and stores them.
 
     Raises:
         RunError: the run is not finished.
     """
     manifest = run.manifest()
     tables = {name: run.table(name) for name in ("predictions", "attributions", "confounds", "quarantine")}
+    if run.has_table(schema.INTERVENTIONS.name):
+        tables[schema.INTERVENTIONS.name] = run.table(schema.INTERVENTIONS.name)
     limits = config.limits()
     verdicts = judge_classes(tables, manifest["classes_in_order"], manifest["methods"], limits)
+    if run.has_table(schema.CERTIFICATE.name):
+        verdicts = bar(verdicts, run.table(schema.CERTIFICATE.name))
     suggestions = suggest(verdicts, tables, limits)
     run.write_table("verdicts", schema.frame(schema.VERDICTS, verdicts))
     run.write_table("suggestions", schema.frame(schema.SUGGESTIONS, suggestions))

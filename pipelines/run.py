@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pandas as pd
 from audit.errors import ModelError, RunError, UnusableError
 from audit.tables import SCHEMA_VERSION
 from audit.types import AuditRun
-from pipelines import exemplars
+from pipelines import certification, exemplars, intervene
 from pipelines.config import RunConfig
 from pipelines.engine import Work, describe_model
 from pipelines.engines import local
-from pipelines.execute import Crew, WorkersLostError, execute
+from pipelines.execute import Crew, Tasks, WorkersLostError, execute
 from pipelines.judge import judge, load, write_report
 from pipelines.models import model_digest, read_classes
 from pipelines.progress import Progress
@@ -35,6 +36,15 @@ PACKAGES = (
     "pillow",
     "mtcnn",
 )
+
+
+INTERVENING = Tasks(
+    intervene.intervene_shard,
+    intervene.intervene_samples,
+    intervene.no_interventions,
+    attrgetter("intervened"),
+)
+"""The tasks of the phase after scoring."""
 
 
 def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False) -> AuditRun:
@@ -58,6 +68,8 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
         _score(run, work, plan, crew, progress)
         tables = run.merge_shards()
         _check_quarantine(config, plan, tables)
+        n_passes = _intervene(run, work, plan, crew, tables, progress)
+        _certify(run, work, plan, crew, tables, progress)
         _show(run, work, plan, crew, tables, progress)
         manifest = run.manifest()
         if manifest["state"] != "scored":
@@ -66,7 +78,9 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": time.monotonic() - clock,
             }
-        manifest |= _outcome(config, plan, tables)
+        manifest |= _outcome(config, plan, tables) | {"n_intervention_passes": n_passes}
+        # The fingerprint leaves them out, so that they may have changed since the run began.
+        manifest["config"]["interventions"] = config.interventions.model_dump(mode="json")
         run.write_manifest(manifest)
         progress.say("judging and rendering")
         judge(run, config.verdicts)
@@ -81,6 +95,7 @@ def work_of(config: RunConfig, out: Path, plan: Plan) -> Work:
 
 def _plan(config: RunConfig, progress: Progress) -> Plan:
     """The plan; without the names of the classes nothing can be planned."""
+    intervene.build(config.interventions)  # a wrong name is told before hours of scoring, not after
     progress.say("reading the dataset")
     classes = read_classes(config.model)
     if classes is None:
@@ -146,6 +161,51 @@ def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> 
     with progress.bar("attributing", n_done + sum(len(shard.samples) for shard in todo), n_done) as bar:
         sizes = {shard.index: len(shard.samples) for shard in plan.shards}
         execute(work, todo, crew, lambda record: bar.advance(sizes[record.index]))
+
+
+def _intervene(
+    run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
+) -> int:
+    """Brings every intervention to its end and stores their table; returns the forward passes of the plan."""
+    if not work.config.interventions.use:
+        run.drop_interventions()
+        return 0
+    samples = [sample for shard in plan.shards for sample in shard.samples]
+    audited = set(tables["predictions"]["sample_id"])
+    usable = [sample for sample in samples if sample.sample_id in audited]
+    todo = intervene.make_intervention_plan(work.config, usable, tables)
+    if todo.per_class < work.config.interventions.per_class:
+        progress.say(
+            f"interventions.max_passes allows {todo.per_class} samples for each class, confound and intervention"
+        )
+    run.begin_interventions(todo.fingerprint)
+    sizes = {shard.index: len(shard.samples) for shard in todo.shards}
+    finished = run.intervened.finished()
+    n_done = sum(size for index, size in sizes.items() if index in finished)
+    if n_done < sum(sizes.values()):
+        with progress.bar("intervening", sum(sizes.values()), n_done) as bar:
+            execute(work, todo.shards, crew, lambda record: bar.advance(sizes[record.index]), INTERVENING)
+    run.merge_interventions()
+    return todo.n_passes
+
+
+def _certify(
+    run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
+) -> None:
+    """Stores the trust certificate, unless it is off or stored already."""
+    n = work.config.certificate.samples
+    if n == 0 or run.has_table("certificate"):
+        return
+    audited = set(tables["predictions"]["sample_id"])
+    samples = [sample for shard in plan.shards for sample in shard.samples if sample.sample_id in audited]
+    chosen = certification.choose(samples, n, work.config.run.seed)
+    if len(chosen) < certification.FEWEST:
+        return
+    progress.say("certifying the explanations")
+    try:
+        run.write_table("certificate", crew.result(certification.certify_samples, work, chosen))
+    except WorkersLostError as error:
+        raise RunError(f"{run.path}: the worker that certified was lost ({error}); run again") from None
 
 
 def _show(

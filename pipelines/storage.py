@@ -237,11 +237,13 @@ class Run:
             raise RunError(f"{self.path}: has no table {name!r} yet; `rightreasons run` finishes it")
         return _read_parquet(path, schema.TABLES[name])
 
+    def has_table(self, name: str) -> bool:
+        """Whether the run has a table, such as one of a phase that may be switched off."""
+        return (self.tables / f"{name}.parquet").exists()
+
     def all_tables(self) -> dict[str, pd.DataFrame]:
         """Every table that the run has."""
-        return {
-            name: self.table(name) for name in schema.TABLES if (self.tables / f"{name}.parquet").exists()
-        }
+        return {name: self.table(name) for name in schema.TABLES if self.has_table(name)}
 
     def write_exemplars(self, exemplars: Iterable[Exemplar]) -> None:
         """Replaces the exemplars; one file each, in order."""
@@ -318,7 +320,7 @@ def _write_exemplar(path: Path, exemplar: Exemplar) -> None:
         "image": exemplar.image,
         "foreground": exemplar.foreground,
     }
-    np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def _read_exemplar(path: Path) -> Exemplar:

@@ -26,7 +26,7 @@ _EDGE_LINES = 3
 """An edge is at most that soft: what shrinking and compression make of a sharp one."""
 _LINE_TOLERANCE = 40
 """The same for a frame line: compression mixes the colours of what is only a few pixels wide with its neighbours'."""
-_LINE_WIDTH = 0.03
+_LINE_WIDTH = 0.04
 """Widest frame line, as a share of the shorter side, where the picture goes on outside it."""
 
 
@@ -117,12 +117,14 @@ class Border:
 
     def _add_frame_line(self, mask: np.ndarray, image: np.ndarray) -> None:
         """Draws the frame line into `mask`, if at least three sides have one of the same colour."""
-        lines = [self._line(_turned(image, turns)) for turns in range(4)]
+        candidates = [self._lines(_turned(image, turns)) for turns in range(4)]
+        # Straight things in the picture are candidates too; the frame is what most sides agree on in colour.
+        choices = [
+            [_like(one, side) for side in candidates] for side_lines in candidates for one in side_lines
+        ]
+        lines = max(choices, key=lambda choice: sum(line is not None for line in choice), default=[])
         found = [(turns, line) for turns, line in enumerate(lines) if line]
         if len(found) < 3:
-            return
-        colours = np.array([line.colour for _, line in found])
-        if np.abs(colours - np.median(colours, axis=0)).max() > _LINE_TOLERANCE:
             return
         insets = [line.start if line else 0 for line in lines]
         for turns, line in found:
@@ -130,22 +132,28 @@ class Border:
             before, after = insets[(turns - 1) % 4], insets[(turns + 1) % 4]
             side[line.start : line.end, before : side.shape[1] - after] = True
 
-    def _line(self, side: np.ndarray) -> "_Line | None":
-        """The outermost line of one colour parallel to the top of `side` with an edge on either side of it."""
+    def _lines(self, side: np.ndarray) -> "list[_Line]":
+        """The lines of one colour parallel to the top of `side` with the picture on either side of them."""
         limit = int(self.widest * side.shape[0])
         thickest = max(self.narrowest, round(_LINE_WIDTH * min(side.shape[:2])))
         middle = _middle(side, 0.25, 0.25)[: limit + thickest + _EDGE_LINES + 1]
         colours = np.median(middle, axis=1)
         is_even = (np.abs(middle - colours[:, None]).max(axis=-1) <= _LINE_TOLERANCE).mean(axis=1) >= 0.9
-        for start in range(1, min(limit, len(middle) - 1)):
-            if not is_even[start]:
+        found: dict[int, _Line | None] = {}
+        for first in np.flatnonzero(is_even[:limit]):
+            # The first even row may be the soft edge of a line: the row that stands out most is the line's own.
+            rows = np.arange(first, min(first + thickest, len(middle)))
+            before = middle[max(first - _EDGE_LINES, 0)]
+            peak = rows[np.argmax(np.abs(middle[rows] - before).max(axis=-1).mean(axis=1) * is_even[rows])]
+            if int(peak) in found:
                 continue
-            same = (np.abs(middle - colours[start]).max(axis=-1) <= _LINE_TOLERANCE).mean(axis=1)
-            end = start + _edge(same[start:], 1 - self.inside)
-            outside = same[max(start - _EDGE_LINES, 0) : start].min()
-            if start < end <= start + thickest and outside <= 1 - self.inside:
-                return _Line(start, end, colours[start])
-        return None
+            found[int(peak)] = None
+            same = (np.abs(middle - colours[peak]).max(axis=-1) <= _LINE_TOLERANCE).mean(axis=1)
+            is_picture = same <= 1 - self.inside
+            start, end = _run(~is_picture, int(peak))
+            if 0 < start < end <= start + thickest + 2 and end < len(middle):
+                found[int(peak)] = _Line(start, end, colours[peak])
+        return [line for line in found.values() if line]
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,12 @@ class _Line:
     colour: np.ndarray
 
 
+def _like(line: _Line, others: list[_Line]) -> _Line | None:
+    """The line of `others` nearest in colour to `line`, if it is near."""
+    distances = [float(np.abs(other.colour - line.colour).max()) for other in others]
+    return others[int(np.argmin(distances))] if distances and min(distances) <= _LINE_TOLERANCE else None
+
+
 def _edge(share: np.ndarray, few: float) -> int:
     """Lines before the first edge: a fall from nearly all to `few` within `_EDGE_LINES`; 0 if there is none."""
     ends = np.flatnonzero(share <= few)
@@ -166,6 +180,13 @@ def _edge(share: np.ndarray, few: float) -> int:
     # The last line that is the border's for the most part ends it.
     full = share[max(end - _EDGE_LINES, 0)]
     return end if full >= 0.95 and share[: max(end - _EDGE_LINES, 1)].min() >= 0.9 else 0
+
+
+def _run(flags: np.ndarray, index: int) -> tuple[int, int]:
+    """Start and end (excluded) of the run of True around `index`."""
+    false = np.flatnonzero(~flags)
+    before, after = false[false < index], false[false > index]
+    return int(before[-1]) + 1 if len(before) else 0, int(after[0]) if len(after) else len(flags)
 
 
 def _turned(image: np.ndarray, turns: int) -> np.ndarray:

@@ -25,7 +25,7 @@ _WINDOW = 7
 """Side of the top-hat's square: it leaves strokes thinner than that, and so letters up to about five times as high."""
 _SHRINKINGS = (1, 3)
 """The picture is searched at its size and at these parts of it, for larger letters."""
-_DISAGREEMENT = 4.0
+_DISAGREEMENT = 3.8
 """Lines whose letters differ more than that, see `_disagreement`, are no words."""
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -121,12 +121,24 @@ class Text:
         )
         kept = kept[np.argsort(left[kept], kind="stable")]
         colour = np.stack(
-            [np.bincount(number, weights=weight * image[rows, columns, c], minlength=n)[kept] / total[kept] for c in range(3)],
+            [
+                np.bincount(number, weights=weight * image[rows, columns, c], minlength=n)[kept] / total[kept]
+                for c in range(3)
+            ],
             axis=-1,
         )
-        contrast = np.bincount(number, weights=weight * strokes[rows, columns], minlength=n)[kept] / total[kept]
+        contrast = (
+            np.bincount(number, weights=weight * strokes[rows, columns], minlength=n)[kept] / total[kept]
+        )
         return _Letters(
-            top[kept], bottom[kept], left[kept], right[kept], area[kept], 2.0 * area[kept] / edges[kept], colour, contrast
+            top[kept],
+            bottom[kept],
+            left[kept],
+            right[kept],
+            area[kept],
+            2.0 * area[kept] / edges[kept],
+            colour,
+            contrast,
         )
 
 
@@ -247,7 +259,9 @@ def _lines(letters: _Letters, chains: list[np.ndarray]) -> list[np.ndarray]:
 def _is_printed(letters: _Letters, line: np.ndarray) -> bool:
     """Whether a line has the proportions of printed words, and the evenness that nature lacks."""
     height, width = letters.height[line], letters.width[line]
-    is_letters = 0.35 <= np.median(width / height) <= 1.15 and np.mean(letters.area[line] / (width * height)) >= 0.3
+    is_letters = (
+        0.35 <= np.median(width / height) <= 1.15 and np.mean(letters.area[line] / (width * height)) >= 0.3
+    )
     return bool(is_letters and _disagreement(letters, line) <= _DISAGREEMENT)
 
 

@@ -1,7 +1,11 @@
 """Where else a shape fits into a picture: the place of a control region, and of a pasted thing."""
 
 import numpy as np
+from scipy import ndimage
 from scipy.signal import fftconvolve
+
+ALIKE = 0.1
+"""Share of the free places among which a matched control is drawn: few enough to match, enough to vary."""
 
 Shift = tuple[int, int]
 """Rows down and columns to the right."""
@@ -21,6 +25,31 @@ def elsewhere(shape: np.ndarray, blocked: np.ndarray, seed: int) -> Shift | None
     shifts = _free_shifts(shape, blocked)
     if not len(shifts):
         return None
+    down, right = shifts[np.random.default_rng(seed).integers(len(shifts))]
+    return int(down), int(right)
+
+
+def alike(shape: np.ndarray, blocked: np.ndarray, things: np.ndarray, seed: int) -> Shift | None:
+    """As `elsewhere`, but drawn from the places that are about as far from other things as the shape is now.
+
+    A spot right beside an object changes what the object looks like, one far away does not; a control that was
+    drawn from everywhere would not show that.
+
+    Args:
+        shape, blocked, seed: as for `elsewhere`.
+        things: bool (H, W), the pixels whose distance counts; where there are none, all places are alike.
+
+    Returns:
+        A shift out of the ALIKE share of free places whose mean distance differs least; None without room.
+    """
+    shifts = _free_shifts(shape, blocked)
+    if not len(shifts):
+        return None
+    if things.any():
+        distances = _mean_distances(shape, shifts, things)
+        now = float(ndimage.distance_transform_edt(~things)[shape].mean())
+        order = np.argsort(np.abs(distances - now), kind="stable")
+        shifts = shifts[order[: max(1, round(ALIKE * len(shifts)))]]
     down, right = shifts[np.random.default_rng(seed).integers(len(shifts))]
     return int(down), int(right)
 
@@ -48,10 +77,25 @@ def shifted(array: np.ndarray, shift: Shift) -> np.ndarray:
 
 def _free_shifts(shape: np.ndarray, blocked: np.ndarray) -> np.ndarray:
     """int (N, 2): all shifts at which the shape lies within the picture and covers no blocked pixel."""
+    crop, corner = _cropped(shape)
+    covered = fftconvolve(blocked.astype(np.float64), crop[::-1, ::-1].astype(np.float64), mode="valid")
+    # Counts of pixels, exact but for the rounding of the transform.
+    return np.asarray(np.argwhere(covered < 0.5) - corner)
+
+
+def _mean_distances(shape: np.ndarray, shifts: np.ndarray, things: np.ndarray) -> np.ndarray:
+    """float (N,): mean distance in pixels of the shifted shape's pixels from the things."""
+    crop, corner = _cropped(shape)
+    distance = ndimage.distance_transform_edt(~things)
+    sums = fftconvolve(distance, crop[::-1, ::-1].astype(np.float64), mode="valid")
+    places = shifts + corner
+    # Rounded, so that the rounding of the transform does not order equal distances.
+    return np.asarray(np.round(sums[places[:, 0], places[:, 1]] / crop.sum(), 6))
+
+
+def _cropped(shape: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The shape's bounding box, and the row and column of its first pixel."""
     rows, columns = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
     if not len(rows):
         raise ValueError("the shape has no pixel")
-    crop = shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    covered = fftconvolve(blocked.astype(np.float64), crop[::-1, ::-1].astype(np.float64), mode="valid")
-    # Counts of pixels, exact but for the rounding of the transform.
-    return np.asarray(np.argwhere(covered < 0.5) - (rows[0], columns[0]))
+    return shape[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], (int(rows[0]), int(columns[0]))

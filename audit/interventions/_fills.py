@@ -87,7 +87,9 @@ def spread(image: np.ndarray, region: np.ndarray) -> np.ndarray:
 def grown(region: np.ndarray, share: float) -> np.ndarray:
     """The region with a margin of `share` of its side (the root of its area): boxes and detections cut things close."""
     margin = round(share * math.sqrt(region.sum()))
-    return np.asarray(ndimage.binary_dilation(region, np.ones((3, 3)), iterations=margin)) if margin else region
+    return (
+        np.asarray(ndimage.binary_dilation(region, np.ones((3, 3)), iterations=margin)) if margin else region
+    )
 
 
 def widened(region: np.ndarray, pixels: int) -> np.ndarray:
@@ -95,7 +97,9 @@ def widened(region: np.ndarray, pixels: int) -> np.ndarray:
     return np.asarray(ndimage.distance_transform_edt(~region) <= pixels)
 
 
-def laid_on(under: np.ndarray, over: np.ndarray, shape: np.ndarray, feather: int, *, kept: np.ndarray) -> np.ndarray:
+def laid_on(
+    under: np.ndarray, over: np.ndarray, shape: np.ndarray, feather: int, *, kept: np.ndarray
+) -> np.ndarray:
     """`over` on `under` within a shape, fading out over `feather` pixels around it, so that it brings no new edge.
 
     Args:
@@ -116,7 +120,7 @@ def laid_on(under: np.ndarray, over: np.ndarray, shape: np.ndarray, feather: int
 
 def feather_of(image: np.ndarray, share: float) -> int:
     """Pixels of a feather that is a share of the picture's longer side."""
-    return round(share * max(image.shape[:2]))
+    return round(share * float(max(image.shape[:2])))
 
 
 def _put(image: np.ndarray, values: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -135,6 +139,7 @@ def _coarsened(image: np.ndarray, region: np.ndarray, step: int) -> tuple[np.nda
     height, width = (math.ceil(side / step) * step for side in region.shape)
     room = ((0, height - region.shape[0]), (0, width - region.shape[1]))
     padded = np.pad(image.astype(np.float64), (*room, (0, 0)), mode="edge")
-    unknown = np.pad(region, room, mode="edge").reshape(height // step, step, width // step, step).any(axis=(1, 3))
+    blocks = np.pad(region, room, mode="edge").reshape(height // step, step, width // step, step)
+    unknown = np.asarray(blocks.any(axis=(1, 3)))
     coarse = padded.reshape(height // step, step, width // step, step, 3).mean(axis=(1, 3))
     return np.where(unknown[..., None], 0.0, coarse), unknown

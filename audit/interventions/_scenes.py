@@ -1,5 +1,7 @@
 """A picture's background without its object."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from audit.interventions import Picture
@@ -24,6 +26,6 @@ def scene(picture: Picture) -> np.ndarray | None:
     return spread(picture.image, box) if box.mean() <= MAX_BOX else None
 
 
-def first_scene(pictures: tuple[Picture, ...] | list[Picture]) -> np.ndarray | None:
+def first_scene(pictures: Sequence[Picture]) -> np.ndarray | None:
     """The scene of the first picture that has one."""
     return next((found for found in map(scene, pictures) if found is not None), None)

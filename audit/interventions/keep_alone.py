@@ -47,7 +47,10 @@ class KeepAlone:
         """See `Intervention`; the object alone has no control."""
         if not picture.is_annotated:
             reason = "the object is not annotated"
-            return (Variant(_BACKGROUND_ALONE, None, None, reason), Variant(_OBJECT_ALONE, None, None, reason))
+            return (
+                Variant(_BACKGROUND_ALONE, None, None, reason),
+                Variant(_OBJECT_ALONE, None, None, reason),
+            )
         own, other = scene(picture), first_scene(donors.other)
         missing = "" if own is not None and other is not None else "too little background is seen"
         return (

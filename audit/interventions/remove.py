@@ -7,7 +7,7 @@ import numpy as np
 
 from audit.errors import ConfigError
 from audit.interventions import Donors, Link, Picture, Scope, Subjects, Variant
-from audit.interventions._controls import elsewhere, shifted
+from audit.interventions._controls import alike, shifted
 from audit.interventions._fills import FILLS, feather_of, grown, laid_on, widened
 
 __all__ = ["Remove"]
@@ -17,8 +17,8 @@ __all__ = ["Remove"]
 class Remove:
     """Fills the thing's place, in several ways; the object is never touched.
 
-    The control fills a region of the same shape, moved to a place drawn from all those that overlap neither the
-    object nor the thing. Without room for one there is no control.
+    The control fills a region of the same shape, moved to a place that overlaps neither the object nor the thing
+    and is about as far from the object. Without room for one there is no control.
 
     Attributes:
         fills: what stands in for the thing, by name.
@@ -44,7 +44,9 @@ class Remove:
     def __post_init__(self) -> None:
         unknown = [name for name in self.fills if name not in FILLS]
         if unknown or not self.fills:
-            raise ConfigError(f"interventions.fills: expected some of {', '.join(FILLS)}; found {list(self.fills)}")
+            raise ConfigError(
+                f"interventions.fills: expected some of {', '.join(FILLS)}; found {list(self.fills)}"
+            )
 
     @property
     def n_variants(self) -> int:
@@ -56,7 +58,7 @@ class Remove:
         hole = grown(picture.region, self.grow) & ~picture.protected
         if not hole.any():
             return tuple(Variant(name, None, None, "the thing is not on this picture") for name in self.fills)
-        shift = elsewhere(hole, picture.protected | hole, seed)
+        shift = alike(hole, picture.protected | hole, picture.protected, seed)
         control = None if shift is None else shifted(hole, shift)
         return tuple(self._variant(name, picture, hole, control, seed) for name in self.fills)
 

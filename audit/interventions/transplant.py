@@ -36,8 +36,8 @@ class Transplant:
     n_own: ClassVar[int] = 3
     n_other: ClassVar[int] = 0
     sentence: ClassVar[str] = (
-        "A {confound} pasted into {others} turns {turned} of them into {label}, a control patch {control_turned}; "
-        "the {label} probability {moves} and {control_moves} ({tail})."
+        "{a_confound} pasted into {others} turns {turned} of them into {label}, a control patch {control_turned}; "
+        "the {label} probability {moves}, with the control {control_moves} ({tail})."
     )
 
     grow: float = 0.1

@@ -74,7 +74,9 @@ def luma(images: np.ndarray) -> np.ndarray:
     return np.asarray(images @ GREY)
 
 
-def solved(change: Callable[[float], np.ndarray], value: Callable[[np.ndarray], float], target: float) -> np.ndarray:
+def solved(
+    change: Callable[[float], np.ndarray], value: Callable[[np.ndarray], float], target: float
+) -> np.ndarray:
     """`change(x)` for the x in [0, 1] at which its `value`, which grows with x, meets `target`.
 
     Clipping at black and white makes a property's answer to a change bend, so it is solved by bisection instead

@@ -35,6 +35,6 @@ class Brightness:
 
 def _shifted(image: np.ndarray, target: float) -> np.ndarray:
     def shift(step: float) -> np.ndarray:
-        return np.clip(image + np.float32(2 * step - 1), 0, 1)
+        return np.asarray(np.clip(image + np.float32(2 * step - 1), 0, 1))
 
     return solved(shift, lambda changed: float(luma(changed).mean()), target)

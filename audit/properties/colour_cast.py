@@ -46,6 +46,6 @@ def _cast(image: np.ndarray) -> float:
 
 def _tinted(image: np.ndarray, target: float) -> np.ndarray:
     def tint(step: float) -> np.ndarray:
-        return np.clip(image + np.float32(8 * step - 4) * _TINT, 0, 1)
+        return np.asarray(np.clip(image + np.float32(8 * step - 4) * _TINT, 0, 1))
 
     return solved(tint, _cast, target)

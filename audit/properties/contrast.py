@@ -41,6 +41,6 @@ def _stretched(image: np.ndarray, target: float) -> np.ndarray:
     deviation = (grey - grey.mean())[..., None]
 
     def stretch(step: float) -> np.ndarray:
-        return np.clip(image + (np.float32(_MOST * step) - 1) * deviation, 0, 1)
+        return np.asarray(np.clip(image + (np.float32(_MOST * step) - 1) * deviation, 0, 1))
 
     return solved(stretch, lambda changed: float(luma(changed).std()), target)

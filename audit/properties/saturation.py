@@ -47,6 +47,6 @@ def _coloured(image: np.ndarray, target: float) -> np.ndarray:
     grey = luma(image).astype(np.float32)[..., None]
 
     def stretch(step: float) -> np.ndarray:
-        return np.clip(grey + np.float32(_MOST * step) * (image - grey), 0, 1)
+        return np.asarray(np.clip(grey + np.float32(_MOST * step) * (image - grey), 0, 1))
 
     return solved(stretch, _mean_chroma, target)

@@ -69,6 +69,6 @@ def _softened(image: np.ndarray, target: float) -> np.ndarray:
 
     def keep_sharp(step: float) -> np.ndarray:
         sigma = _STRONGEST * (1 - step)
-        return np.clip(ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest"), 0, 1)
+        return np.asarray(np.clip(ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="nearest"), 0, 1))
 
     return solved(keep_sharp, lambda changed: _sharpness(luma(changed)), target)

@@ -16,6 +16,7 @@ def limits(*targets):
         q=0.05,
         delta=0.05,
         minimum_effect=0.05,
+        minimum_change=0.1,
         minimum_samples=10,
         minimum_lift=1.5,
         association_targets=targets,

@@ -4,7 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from audit.tables import ATTRIBUTIONS, CONFOUNDS, PREDICTIONS, VERDICTS, frame
+from audit.effects import effects
+from audit.tables import ATTRIBUTIONS, CONFOUNDS, INTERVENTIONS, PREDICTIONS, VERDICTS, frame
 from audit.types import MapStatus, Status, VerdictLimits
 from audit.verdicts import headline, judge_classes, percent, points, presence
 
@@ -12,6 +13,7 @@ LIMITS = VerdictLimits(
     q=0.05,
     delta=0.05,
     minimum_effect=0.05,
+    minimum_change=0.1,
     minimum_samples=10,
     minimum_lift=1.5,
     association_targets=(0.25,),
@@ -348,3 +350,199 @@ def test_nothing_and_everything_are_said_only_of_exactly_that(share, text):
 )
 def test_points_carry_their_sign(association, text):
     assert points(association) == text
+
+
+@dataclasses.dataclass(frozen=True)
+class Changed:
+    """What an intervention does to the probability of t-shirt, alternating by `wobble` around its means."""
+
+    kind: str = "remove"
+    confound: str = "face"
+    fill: str = "mean"
+    before: float = 0.9
+    after: float = 0.3
+    control: float = 0.88
+    n: int = 40
+    n_without_control: int = 0
+    wobble: float = 0.05
+
+
+def interventions_of(*changes):
+    rows = []
+    for change in changes:
+        subjects = "shoes" if change.kind == "transplant" else "t-shirt"
+        for index in range(change.n):
+            has_control = index >= change.n_without_control
+            after = change.after + (change.wobble if index % 2 else -change.wobble)
+            rows.append(
+                {
+                    "sample_id": f"{subjects}-{index:03}",
+                    "confound": change.confound,
+                    "kind": change.kind,
+                    "fill": change.fill,
+                    "label": "t-shirt",
+                    "score_before": change.before,
+                    "score_after": after,
+                    "score_control": change.control if has_control else math.nan,
+                    "predicted_after": "t-shirt" if after > 0.5 else "shoes",
+                    "predicted_control": ("t-shirt" if change.control > 0.5 else "shoes")
+                    if has_control
+                    else None,
+                    "reason": "" if has_control else "there is no room for a control region",
+                }
+            )
+    return frame(INTERVENTIONS, rows)
+
+
+def shirt_after(*changes, groups=None, limits=LIMITS):
+    tables = tables_of(*(groups or (READS_FACES, SHOES))) | {"interventions": interventions_of(*changes)}
+    verdicts = judge_classes(tables, CLASSES, ("grad_cam",), limits)
+    frame(VERDICTS, verdicts)
+    return verdicts[0]
+
+
+HARMLESS = Changed(after=0.88, control=0.88, wobble=0.01)
+PASTED = Changed(kind="transplant", fill="pasted", before=0.05, after=0.6, control=0.07, wobble=0.15)
+
+
+def test_the_effect_of_an_intervention_is_worked_out_by_hand():
+    tables = tables_of(READS_FACES, SHOES) | {
+        "interventions": interventions_of(
+            Changed(n=4, after=0.4, control=0.8, wobble=0.1),
+            Changed(n=4, fill="blur", after=0.6, control=0.8, wobble=0.1),
+        )
+    }
+    limits = dataclasses.replace(LIMITS, minimum_samples=2)
+    (effect,) = effects(tables, limits, 0.95)
+    # By sample and over the fills: after 0.4, 0.6, 0.4, 0.6, control 0.8: effects 0.4, 0.2, 0.4, 0.2.
+    assert (effect.n, effect.before, effect.control) == pytest.approx((4, 0.9, 0.8))
+    assert effect.after == pytest.approx(0.5)
+    assert effect.size.mean == pytest.approx(0.3)
+    # Deviation 0.1155, standard error 0.0577, Student's 3.182 for three degrees of freedom: 0.184.
+    assert (effect.size.low, effect.size.high) == pytest.approx((0.3 - 0.1837, 0.3 + 0.1837), abs=1e-3)
+    assert dict(effect.by_fill) == pytest.approx({"blur": 0.2, "mean": 0.4})
+    # blur: effects 0.3, 0.1, 0.3, 0.1 have t = 0.2 / 0.0577 = 3.46 and p = 0.0203; mean has a smaller one.
+    assert effect.p_value == pytest.approx(0.0203, abs=2e-4)
+    # Changed by blur the scores are 0.5 or 0.7, by mean 0.3 or 0.5: one of four of each pair is above 0.5.
+    assert (effect.turned, effect.control_turned) == (0.25, 1.0)
+
+
+def test_a_decision_that_falls_without_the_confound_is_spurious():
+    verdict = shirt_after(Changed())
+    assert (verdict.status, verdict.confound) == (Status.SPURIOUS, "face")
+    assert verdict.necessity == pytest.approx(0.58)
+    assert math.isnan(verdict.sufficiency)
+    assert verdict.q_value < 1e-6
+    assert verdict.reasons[0] == (
+        "Without the face the t-shirt probability falls by 60 points, without a control patch by 2 "
+        "(n = 40, q < 0.001)."
+    )
+    assert "face is in 40 of 40 t-shirt photos and in 0 of 40 others." in verdict.reasons
+
+
+def test_a_decision_that_the_confound_brings_is_spurious():
+    verdict = shirt_after(PASTED, HARMLESS)
+    assert (verdict.status, verdict.confound) == (Status.SPURIOUS, "face")
+    assert (verdict.sufficiency, verdict.necessity) == (pytest.approx(0.53), pytest.approx(0.0))
+    assert verdict.reasons[0] == (
+        "A face pasted into shoes photos turns 50 % of them into t-shirt, a control patch 0 %; the t-shirt "
+        "probability rises by 55 points, with the control by 2 (n = 40, q < 0.001)."
+    )
+
+
+def test_a_fall_that_a_control_shares_is_no_effect():
+    verdict = shirt_after(
+        Changed(after=0.3, control=0.3), groups=(Group("t-shirt", n_faces=40, face_mass=0.07), SHOES)
+    )
+    assert (verdict.status, verdict.confound) == (Status.SOUND, None)
+
+
+def test_balanced_data_do_not_excuse_a_confound_and_the_reasons_say_so():
+    verdict = shirt_after(Changed(), groups=(Group("t-shirt", n_faces=20), Group("shoes", n_faces=20)))
+    assert (verdict.status, verdict.confound, verdict.association) == (Status.SPURIOUS, "face", 0.0)
+    assert any("so the model has learned it from others" in reason for reason in verdict.reasons)
+
+
+def test_maps_that_miss_a_proven_confound_are_named():
+    verdict = shirt_after(Changed(), groups=(Group("t-shirt", n_faces=40, face_mass=0.07), SHOES))
+    assert verdict.status is Status.SPURIOUS
+    assert any(reason.startswith("The grad_cam maps do not single it out") for reason in verdict.reasons)
+
+
+def test_maps_that_accuse_what_interventions_clear_leave_a_suspect_and_the_disagreement():
+    verdict = shirt_after(HARMLESS)
+    assert (verdict.status, verdict.confound) == (Status.SUSPECT, "face")
+    assert verdict.necessity == pytest.approx(0.0, abs=1e-9)
+    assert any(reason.startswith("Maps and interventions disagree") for reason in verdict.reasons)
+
+
+def test_an_intervention_without_controls_leaves_a_suspect_and_says_why():
+    verdict = shirt_after(Changed(n_without_control=36))
+    assert verdict.status is Status.SUSPECT
+    assert "No intervention could test face: 4 of 40 changed photos had room for a control" in " ".join(
+        verdict.reasons
+    )
+
+
+def test_a_run_with_interventions_that_did_not_try_the_confound_says_so():
+    verdict = shirt_after(Changed(confound="text", after=0.88))
+    assert verdict.status is Status.SUSPECT
+    assert any(reason.startswith("No intervention was tried on face") for reason in verdict.reasons)
+
+
+def test_an_effect_of_one_fill_alone_is_no_proof():
+    verdict = shirt_after(
+        Changed(), dataclasses.replace(HARMLESS, fill="patch"), groups=(Group("t-shirt"), SHOES)
+    )
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)
+    assert any("+58 points depending on what fills the place" in reason for reason in verdict.reasons)
+
+
+def test_a_certain_effect_below_the_least_change_is_no_proof_and_no_acquittal():
+    # 0.08 beyond the control: more than delta, less than what proves.
+    verdict = shirt_after(Changed(after=0.8, control=0.88, wobble=0.001), groups=(Group("t-shirt"), SHOES))
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)
+
+
+def test_an_effect_that_may_be_none_is_undecided_with_a_sample_size():
+    # Mean 0.02, deviation 0.203, delta 0.05, level 0.975: about (2.25 * 0.203 / 0.03) ** 2 = 232.
+    verdict = shirt_after(Changed(after=0.7, control=0.72, wobble=0.2), groups=(Group("t-shirt"), SHOES))
+    assert verdict.status is Status.UNDECIDED
+    assert verdict.n_needed == pytest.approx(232, abs=6)
+    assert (
+        verdict.reasons[2] == f"About {verdict.n_needed:.0f} t-shirt photos would decide, "
+        "if interventions.per_class allows as many."
+    )
+
+
+def test_an_accepted_proof_stays_visible_and_does_not_decide():
+    verdict = shirt_after(Changed(), limits=accepting("models wear them"))
+    assert (verdict.status, verdict.confound) == (Status.SOUND, "face")
+    assert verdict.necessity == pytest.approx(0.58)
+    assert any("the t-shirt probability falls by 60 points" in reason for reason in verdict.reasons)
+
+
+def test_the_background_is_named_only_where_no_thing_is():
+    background = Changed(kind="swap_background", confound="background", fill="background", after=0.1)
+    both = shirt_after(background, Changed())
+    alone = shirt_after(background, groups=(Group("t-shirt"), SHOES))
+    assert (both.confound, alone.confound) == ("face", "background")
+    assert (alone.status, alone.association) == (Status.SPURIOUS, pytest.approx(math.nan, nan_ok=True))
+
+
+def test_the_background_alone_carries_no_verdict():
+    remark = Changed(kind="keep_alone", confound="background", fill="object", after=0.9, control=0.1)
+    verdict = shirt_after(remark, groups=(Group("t-shirt"), SHOES))
+    assert verdict.status is Status.SOUND
+    assert any("backgrounds of other classes 10 %" in reason for reason in verdict.reasons)
+
+
+def test_noise_in_many_interventions_is_not_found():
+    rng = np.random.default_rng(0)
+    changes = [Changed(confound=f"thing {index}", after=0.7, control=0.7, wobble=0.0) for index in range(40)]
+    table = interventions_of(*changes)
+    table["score_after"] = np.clip(0.7 + rng.normal(0, 0.25, len(table)), 0, 1)
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": table}
+    assert judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)[0].status is not Status.SPURIOUS

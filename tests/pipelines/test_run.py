@@ -55,10 +55,10 @@ def verdicts_of(out: Path) -> dict[tuple[str, str], str]:
     return {(row.label, row.method): f"{row.status} {row.confound}" for row in table.itertuples()}
 
 
-def test_the_model_that_reads_faces_is_suspected_of_faces(finished):
+def test_the_model_that_reads_faces_is_spurious_by_faces(finished):
     verdicts = verdicts_of(finished)
-    assert verdicts["t-shirt", "grad_cam"] == "suspect face"
-    assert verdicts["t-shirt", "integrated_gradients"] == "suspect face"
+    assert verdicts["t-shirt", "grad_cam"] == "spurious face"
+    assert verdicts["t-shirt", "integrated_gradients"] == "spurious face"
 
 
 def test_the_model_that_reads_garments_is_sound_on_the_same_photos(world, tmp_path):

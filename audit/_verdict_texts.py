@@ -1,0 +1,148 @@
+"""The sentences of verdicts: numbers put into words, so that a reader can check them."""
+
+import math
+
+import audit.interventions as interventions
+from audit import plugins
+from audit._evidence import Evidence, Finding
+from audit.effects import Effect
+from audit.types import VerdictLimits
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as whole per cent; 0 % and 100 % only for exactly that."""
+    return f"{_hundredths(share)} %"
+
+
+def points(association: float) -> str:
+    """A difference of shares in [-1, 1] in signed whole percentage points; 0, 100 only for exactly that."""
+    sign = "-" if association < 0 else "+"
+    amount = _hundredths(abs(association))
+    before, _, number = amount.rpartition(" ")
+    return f"{before} {sign}{number}".strip()
+
+
+def _hundredths(share: float) -> str:
+    rounded = round(100 * share)
+    if rounded == 0 and share > 0:
+        return "under 1"
+    if rounded == 100 and share < 1:
+        return "over 99"
+    return str(rounded)
+
+
+def screen_text(finding: Finding) -> str:
+    return (
+        f"{percent(finding.mass)} of the attribution mass lies on {finding.confound}, which covers "
+        f"{percent(finding.area)} of the picture (lift {finding.lift:.1f}, n = {finding.n_measured})."
+    )
+
+
+def counts_text(finding: Finding) -> str:
+    return (
+        f"{finding.confound} is in {finding.n_with} of {finding.n_class} {finding.label} photos and in "
+        f"{finding.n_others_with} of {finding.n_others} others."
+    )
+
+
+def object_text(evidence: Evidence) -> str:
+    edges = "" if math.isnan(evidence.edges) else f"; an edge map would put {percent(evidence.edges)} there"
+    return (
+        f"{percent(evidence.mass.mean)} of the attribution mass lies on the object, which covers "
+        f"{percent(evidence.area)} of the picture (lift {evidence.mass.mean / evidence.area:.1f}, "
+        f"n = {evidence.n_object}){edges}."
+    )
+
+
+def effect_text(effect: Effect) -> str:
+    """What an intervention did, in the words of its own `sentence`."""
+    change, control_change = effect.after - effect.before, effect.control - effect.before
+    return str(
+        plugins.find(interventions, effect.kind).sentence.format(
+            confound=effect.confound,
+            a_confound=f"{'An' if effect.confound[:1].lower() in 'aeiou' else 'A'} {effect.confound}",
+            label=effect.label,
+            others=f"{effect.subjects[0]} photos" if len(effect.subjects) == 1 else "photos of other classes",
+            moves=_moves(change),
+            control_moves=_moves_too(control_change, change),
+            after=percent(effect.after),
+            control=percent(effect.control),
+            turned=percent(effect.turned),
+            control_turned=percent(effect.control_turned),
+            tail=f"n = {effect.n}{_q_text(effect.q_value)}",
+        )
+    )
+
+
+def interval_text(effect: Effect) -> str:
+    """How large an effect may be."""
+    size, sizes = effect.size, sorted(mean for _, mean in effect.by_fill)
+    text = (
+        f"beyond the control that is {points(size.mean)} points ({points(size.low)} to {points(size.high)})"
+    )
+    if len(sizes) < 2:
+        return text
+    return f"{text}, {points(sizes[0])} to {points(sizes[-1])} points depending on what fills the place"
+
+
+def elsewhere_text(finding: Finding) -> str:
+    """Why a class is spurious although the audited data do not bind the confound to it."""
+    if not finding.n_others:
+        return (
+            f"{finding.confound} cannot be compared with other classes in these data: {counts_text(finding)}"
+        )
+    return (
+        f"{finding.confound} is not clearly bound to {finding.label} in these data, so the model has learned it "
+        f"from others: {counts_text(finding)}"
+    )
+
+
+def disagreement_text(confound: str, tested: tuple[Effect, ...], evidence: Evidence) -> str:
+    """What the maps accuse and interventions do not confirm."""
+    limits: VerdictLimits = evidence.limits
+    if not evidence.was_intervened:
+        return "No intervention was run, so this shows where the model looks, not yet what it decides by."
+    if not tested:
+        return _untested_text(confound, evidence)
+    if all(effect.size.high < limits.delta for effect in tested):
+        return (
+            f"Maps and interventions disagree: the maps accuse {confound}, yet changing it moves the "
+            f"{evidence.label} probability by less than {_hundredths(limits.delta)} points more than a control does."
+        )
+    largest = max(tested, key=lambda effect: effect.size.high)
+    return f"The maps accuse {confound}, the interventions do not settle it: {interval_text(largest)}."
+
+
+def _untested_text(confound: str, evidence: Evidence) -> str:
+    tried = [effect for effect in evidence.effects if effect.confound == confound and effect.carries]
+    if not tried:
+        return (
+            f"No intervention was tried on {confound}, so this shows where the model looks, not yet what it "
+            "decides by."
+        )
+    most = max(tried, key=lambda effect: effect.n)
+    return (
+        f"No intervention could test {confound}: {most.n} of {most.n_tried} changed photos had room for a control, "
+        f"and a verdict asks for {evidence.limits.minimum_samples}."
+    )
+
+
+def _moves(change: float) -> str:
+    """A change of a probability as a verb."""
+    return f"{'falls' if change < 0 else 'rises'} by {_in_points(change)}"
+
+
+def _moves_too(change: float, other: float) -> str:
+    """The same after another change; the verb is not said twice."""
+    return f"by {_hundredths(abs(change))}" if (change < 0) == (other < 0) else f"it {_moves(change)}"
+
+
+def _in_points(change: float) -> str:
+    amount = _hundredths(abs(change))
+    return f"{amount} point{'' if amount in ('1', 'under 1') else 's'}"
+
+
+def _q_text(q_value: float) -> str:
+    if math.isnan(q_value):
+        return ""
+    return ", q < 0.001" if q_value < 0.001 else f", q = {q_value:.2g}"
