@@ -161,7 +161,9 @@ class CertificateConfig(_Section):
     """`[certificate]`: whether explanations can be trusted on this model."""
 
     samples: int = Field(
-        0, ge=0, description="images it is measured on, 32 are meant; costs about 9 attributions each; 0: none"
+        0,
+        ge=0,
+        description="images it is measured on, 32 are meant; costs about 9 attributions each; 0: none",
     )
 
 

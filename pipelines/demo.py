@@ -5,12 +5,9 @@ run_before/ and run_after/. The probe shows the same drawn garments with a face 
 it says what the network decides by, beside what the audit says.
 """
 
-import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from audit.types import AuditRun, ClassVerdict, Suggestion
 from pipelines.config import RunConfig, validate
 from pipelines.demo_world import CLASSES, SHIRT, SHOES, Request, World, write, write_manifest
 from pipelines.progress import Progress
+from pipelines.quiet import load_tensorflow
 from pipelines.storage import storing
 from pipelines.terminal import ORDER, SIGNS, headline, tell_path
 from reports import numbers
@@ -234,8 +232,7 @@ def _requests(split: str, counts: Mapping[tuple[str, bool], int], start: int = 0
 
 def _chapter(stage: Stage, name: str, manifest: str, n_steps: int) -> Chapter:
     """Trains on the training photos of a manifest, audits on its test photos."""
-    with _no_native_notes():
-        import tensorflow  # noqa: F401
+    load_tensorflow()
     from pipelines import demo_model
     from pipelines.run import audit
 
@@ -340,24 +337,6 @@ def share_on_confound(run: AuditRun, label: str, method: str) -> tuple[float, fl
     is_meant = (rows["label"] == label) & (rows["method"] == method) & (rows["confound"] == CONFOUND)
     rows = rows[is_meant & rows["present"]]
     return float(rows["mass_inside"].mean()), float(rows["area_inside"].mean())
-
-
-@contextmanager
-def _no_native_notes() -> Iterator[None]:
-    """Keeps what TensorFlow's libraries write past Python about hardware out of the story as they load.
-
-    The environment variable silences what comes later, not the first lines. A failing import still raises.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _with(has_face: bool) -> str:

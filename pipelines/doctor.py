@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from pipelines.quiet import load_tensorflow
 from pipelines.run import PACKAGES, versions
 
 Finding = tuple[bool, str]
@@ -62,6 +63,7 @@ def _tensorflow() -> Iterator[Finding]:
 
 
 def _use_tensorflow() -> str:
+    load_tensorflow()
     import tensorflow as tf
 
     value = tf.constant(3.0)

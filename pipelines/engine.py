@@ -19,6 +19,7 @@ from audit.classifier import Classifier
 from audit.scoring import Outcome, Scoring, score_attributions, score_confounds, score_predictions
 from audit.types import Batch, Sample
 from pipelines.config import RunConfig
+from pipelines.quiet import load_tensorflow
 from pipelines.readers._annotations import Fault
 from pipelines.regions import RegionFinder
 from pipelines.shards import Shard
@@ -178,6 +179,7 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
     from pipelines.models import load_classifier
     from pipelines.regions import detectors
 
+    load_tensorflow()
     config = RunConfig.model_validate_json(config_json)
     if threads is not None:
         _limit_threads(threads)

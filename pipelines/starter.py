@@ -13,6 +13,7 @@ from audit.errors import ConfigError
 from audit.types import Sample
 from pipelines.config import DataConfig, ModelConfig, RunConfig
 from pipelines.models import load_classifier
+from pipelines.quiet import load_tensorflow
 from pipelines.shards import read, reader_of
 from pipelines.storage import write_text
 
@@ -34,6 +35,7 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
     splits = sorted({entry.split for entry in entries if entry.split})
     n_annotated = sum(entry.foreground.is_annotated for entry in entries)
     console.print(f"{data}: {reader}, {len(entries)} samples, {n_annotated} with foreground", highlight=False)
+    load_tensorflow()
     loaded = load_classifier(ModelConfig(path=model.absolute(), classes=classes), batch_size=1, callers=1)
     console.print(f"{model}: {json.dumps(loaded.description, default=str)}", highlight=False, soft_wrap=True)
     chosen: dict[str, dict[str, Any]] = {

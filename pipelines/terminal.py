@@ -19,6 +19,14 @@ SIGNS = {
     Status.SOUND: ("✓", "green"),
 }
 ORDER = tuple(SIGNS)
+SHORT = {
+    "integrated_gradients": "IG",
+    "blur_integrated_gradients": "Blur IG",
+    "blur_integrated_gradients+smoothgrad": "Blur IG+SG",
+}
+"""Names of methods where there is little room."""
+WIDE = 110
+"""Columns of a terminal that the whole table needs; a narrower one gets what matters most."""
 
 
 def tell(run: AuditRun, report: Path, console: Console) -> None:
@@ -26,7 +34,7 @@ def tell(run: AuditRun, report: Path, console: Console) -> None:
     console.print()
     console.print(headline(run.verdicts), highlight=False)
     console.print()
-    console.print(verdict_table(run))
+    console.print(verdict_table(run, is_wide=console.width >= WIDE))
     for warning in run.manifest["warnings"]:
         console.print(f"[bold red]Warning:[/] {escape(warning)}", highlight=False)
     tell_reasons(run.verdicts, console)
@@ -70,23 +78,23 @@ def worst_of_classes(verdicts: Sequence[ClassVerdict]) -> list[ClassVerdict]:
     return sorted(worst_verdicts(verdicts).values(), key=lambda v: ORDER.index(v.status))
 
 
-def verdict_table(run: AuditRun) -> Table:
-    """A row per class and method."""
+def verdict_table(run: AuditRun, *, is_wide: bool) -> Table:
+    """A row per class and method; the narrow one leaves out numbers that the reasons and the report repeat."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in ("class", "verdict", "confound", "method"):
         table.add_column(name, no_wrap=name != "confound")
-    for name in ("n", "accuracy", "mass inside", "area", "lift", "association"):
+    for name in ("n", "accuracy", "mass inside", "area", "lift", "association")[: 6 if is_wide else 3]:
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for verdict in sorted(run.verdicts, key=lambda v: (_rank(run, v.label), v.label, v.method)):
         facts = run.manifest["classes"][verdict.label]
         sign, style = SIGNS[verdict.status]
         is_first, last = verdict.label != last, verdict.label
-        table.add_row(
+        cells = (
             escape(verdict.label) if is_first else "",
             f"[{style}]{sign} {verdict.status}[/]",
             escape(verdict.confound or ""),
-            escape(verdict.method),
+            escape(verdict.method if is_wide else SHORT.get(verdict.method, verdict.method)),
             numbers.count(verdict.n),
             numbers.share(facts["accuracy"]) if is_first else "",
             numbers.interval(verdict.mass_inside, verdict.mass_inside_low, verdict.mass_inside_high),
@@ -94,6 +102,7 @@ def verdict_table(run: AuditRun) -> Table:
             numbers.ratio(verdict.lift),
             numbers.difference(verdict.association),
         )
+        table.add_row(*cells[: len(table.columns)])
     return table
 
 

@@ -122,7 +122,8 @@ class Border:
         choices = [
             [_like(one, side) for side in candidates] for side_lines in candidates for one in side_lines
         ]
-        lines = max(choices, key=lambda choice: sum(line is not None for line in choice), default=[])
+        counts = [sum(line is not None for line in choice) for choice in choices]
+        lines = choices[int(np.argmax(counts))] if counts else []
         found = [(turns, line) for turns, line in enumerate(lines) if line]
         if len(found) < 3:
             return
@@ -140,10 +141,10 @@ class Border:
         colours = np.median(middle, axis=1)
         is_even = (np.abs(middle - colours[:, None]).max(axis=-1) <= _LINE_TOLERANCE).mean(axis=1) >= 0.9
         found: dict[int, _Line | None] = {}
-        for first in np.flatnonzero(is_even[:limit]):
+        for first in np.flatnonzero(is_even[:limit]).tolist():
             # The first even row may be the soft edge of a line: the row that stands out most is the line's own.
             rows = np.arange(first, min(first + thickest, len(middle)))
-            before = middle[max(first - _EDGE_LINES, 0)]
+            before = middle[max(int(first) - _EDGE_LINES, 0)]
             peak = rows[np.argmax(np.abs(middle[rows] - before).max(axis=-1).mean(axis=1) * is_even[rows])]
             if int(peak) in found:
                 continue

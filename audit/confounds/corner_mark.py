@@ -3,7 +3,7 @@
 A mark is compact, has sharp edges and lies wholly within a corner, and nothing of its kind is around it. So each
 corner's window is compared with a smooth background fitted to the window: what that does not explain, has a sharp
 outline and does not reach the picture beyond the corner is a mark. What reaches in from the picture (a sleeve, a
-table's edge) is not, and a textured ground explains everything that is no rarer than itself.
+table's edge) is not, and neither is what has its like right around it.
 
 Source: own construction; the background is fitted by iteratively reweighted least squares with Tukey's biweight.
 """
@@ -39,7 +39,7 @@ class CornerMark:
 
     Attributes:
         corner: size of a corner's window, as a share of the sides, in (0, 0.5).
-        contrast: least difference of a mark from its background, in grey levels of 255.
+        contrast: lowest cut of the difference from the background at which marks are looked for, of 255.
         smallest: least share of the picture's pixels that a mark's box has.
         largest: largest share of the window's pixels that a mark's box has.
         longest_side: larger pictures are shrunk to it before the search.
@@ -180,4 +180,4 @@ def _residual(window: np.ndarray) -> np.ndarray:
         scale = _TUKEY * max(1.4826 * float(np.median(distance)), 2.0)
         weight = np.clip(1 - (distance / scale) ** 2, 0, None) ** 2
         fitted = np.linalg.lstsq(known * weight[:, None], values * weight[:, None], rcond=None)[0]
-    return np.abs(pixels - surface @ fitted).max(axis=-1).reshape(height, width)
+    return np.asarray(np.abs(pixels - surface @ fitted).max(axis=-1).reshape(height, width))

@@ -163,12 +163,12 @@ class _Letters:
     @property
     def height(self) -> np.ndarray:
         """Pixels, int (N,)."""
-        return self.bottom - self.top
+        return np.asarray(self.bottom - self.top)
 
     @property
     def width(self) -> np.ndarray:
         """Pixels, int (N,)."""
-        return self.right - self.left
+        return np.asarray(self.right - self.left)
 
 
 def _outline(numbers: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def _outline(numbers: np.ndarray) -> np.ndarray:
     padded = np.pad(numbers, 1)
     inner = padded[1:-1, 1:-1]
     sides = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return np.sum([inner != side for side in sides], axis=0)
+    return np.asarray(np.sum([inner != side for side in sides], axis=0))
 
 
 def _chains(letters: _Letters) -> list[np.ndarray]:
@@ -235,7 +235,7 @@ def _lines(letters: _Letters, chains: list[np.ndarray]) -> list[np.ndarray]:
     starts = np.cumsum(counts) - counts
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(values[members], starts) / counts
+        return np.asarray(np.add.reduceat(values[members], starts) / counts)
 
     left = np.minimum.reduceat(letters.left[members], starts)
     right = np.maximum.reduceat(letters.right[members], starts)

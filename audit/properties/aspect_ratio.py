@@ -24,4 +24,5 @@ class AspectRatio:
 
     def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
         """Width over height of a uint8 (H, W, 3) upright image of the stored resolution."""
-        return image.shape[1] / image.shape[0]
+        height, width = image.shape[:2]
+        return float(width / height)
