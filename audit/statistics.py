@@ -18,6 +18,10 @@ def shared_level(q: float, n_looked_at: int) -> float:
     return 1.0 - q / max(n_looked_at, 1)
 
 
+_SMALLEST = 1e-12
+"""A mean share below it is no share of any picture: less than a millionth of one pixel's mass."""
+
+
 def mean_share(values: np.ndarray, level: float) -> Interval:
     """Mean of numbers in [0, 1] with its confidence interval.
 
@@ -46,6 +50,8 @@ def mean_share(values: np.ndarray, level: float) -> Interval:
     variance = float(known.var(ddof=1))
     if np.ptp(known) == 0 and 0 < mean < 1:
         return Interval(mean, mean, mean)
+    if mean < _SMALLEST:
+        mean = 0.0  # smaller shares than float64 can count with are none
     tail = (1.0 - level) / 2
     n_effective = float(n)  # all values 0, or all 1: as many yes-or-no samples
     if variance > 0:

@@ -204,19 +204,21 @@ def _groups(
     backgrounds = [
         Candidate(name, WHOLE_BACKGROUND) for name in sorted(counts) if counts[name] >= settings.minimum_shown
     ]
+    # A background that shows a candidate of its own would be accused of what that candidate does.
+    plain = is_annotated.difference(*(showing[thing.confound] for thing in things))
     by_scope = {
-        Scope.REGION: (things, showing),
-        Scope.BACKGROUND: (backgrounds, {WHOLE_BACKGROUND: is_annotated}),
+        Scope.REGION: (things, showing, showing),
+        Scope.BACKGROUND: (backgrounds, {WHOLE_BACKGROUND: is_annotated}, {WHOLE_BACKGROUND: plain}),
     }
     groups = []
     for kind, plugin in kinds.items():
-        tried, shown = by_scope[plugin.scope]
+        tried, shown, lending = by_scope[plugin.scope]
         taken: Counter[tuple[str, str]] = Counter()
         subjects = _subjects(plugin.subjects, tried, shown, order, labels, taken)
         for candidate in tried:
-            has = shown[candidate.confound]
-            own = tuple(s for s in order if labels[s] == candidate.label and s in has)
-            other = tuple(s for s in order if labels[s] != candidate.label and s in has)
+            lenders = lending[candidate.confound]
+            own = tuple(s for s in order if labels[s] == candidate.label and s in lenders)
+            other = tuple(s for s in order if labels[s] != candidate.label and s in lenders)
             groups.append(_Group(candidate, kind, tuple(subjects[candidate]), own, other))
     return groups
 

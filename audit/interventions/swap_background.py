@@ -46,7 +46,9 @@ class SwapBackground:
         own, other = first_scene(donors.own), first_scene(donors.other)
         if not picture.is_annotated or own is None or other is None:
             return (
-                Variant("background", None, None, "no annotated object, or no donor with enough background"),
+                Variant(
+                    "background", None, None, "no annotated object, or no donor with enough plain background"
+                ),
             )
         feather = feather_of(picture.image, self.feather)
         nothing = picture.protected & False

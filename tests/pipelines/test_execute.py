@@ -103,10 +103,11 @@ def test_the_one_image_that_kills_workers_is_found_and_quarantined(tmp_path):
 def test_a_worker_that_hangs_is_replaced(tmp_path):
     shards = shards_of(("a",), ("hang",), ("b",))
     started = time.monotonic()
-    with Crew(1, 3.0) as crew:
+    # The patience has to cover the start of a worker on a busy machine.
+    with Crew(1, 15.0) as crew:
         execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
     assert list(Run(tmp_path).merge_shards()["predictions"]["sample_id"]) == ["a", "hang", "b"]
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120
 
 
 def test_workers_that_die_before_any_work_stop_the_run_with_one_sentence(tmp_path):

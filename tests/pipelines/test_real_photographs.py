@@ -37,7 +37,9 @@ def test_a_good_model_looks_at_the_garment_more_than_its_area_explains(garments_
     assert lift > 1.2, "the garments of this set are half of the picture, and the model is 85 % right"
 
 
-def test_what_did_not_converge_on_a_real_network_is_marked_and_had_all_the_gradients_it_may_have(garments_run):
+def test_what_did_not_converge_on_a_real_network_is_marked_and_had_all_the_gradients_it_may_have(
+    garments_run,
+):
     maps = Run(garments_run).table("attributions").query("method == 'integrated_gradients'")
     missed = maps["local_error"] > 0.05
     assert set(maps.loc[missed, "status"]) <= {"not converged", "baseline too close"}
