@@ -18,8 +18,8 @@ def shared_level(q: float, n_looked_at: int) -> float:
     return 1.0 - q / max(n_looked_at, 1)
 
 
-_SMALLEST = 1e-12
-"""A mean share below it is no share of any picture: less than a millionth of one pixel's mass."""
+_MOST_EFFECTIVE = 1e9
+"""More yes-or-no samples than this are not told apart; the quantile function fails beyond 1e12 of them."""
 
 
 def mean_share(values: np.ndarray, level: float) -> Interval:
@@ -50,13 +50,11 @@ def mean_share(values: np.ndarray, level: float) -> Interval:
     variance = float(known.var(ddof=1))
     if np.ptp(known) == 0 and 0 < mean < 1:
         return Interval(mean, mean, mean)
-    if mean < _SMALLEST:
-        mean = 0.0  # smaller shares than float64 can count with are none
     tail = (1.0 - level) / 2
     n_effective = float(n)  # all values 0, or all 1: as many yes-or-no samples
     if variance > 0:
         shortfall = stats.norm.ppf(1 - tail) / stats.t.ppf(1 - tail, n - 1)
-        n_effective = n * mean * (1 - mean) / variance * float(shortfall) ** 2
+        n_effective = min(n * mean * (1 - mean) / variance * float(shortfall) ** 2, _MOST_EFFECTIVE)
     hits = mean * n_effective
     low = stats.beta.ppf(tail, hits, n_effective - hits + 1) if mean > 0 else 0.0
     high = stats.beta.ppf(1 - tail, hits + 1, n_effective - hits) if mean < 1 else 1.0

@@ -167,9 +167,8 @@ def _measured(
 def _print(seconds: dict[str, tuple[int, list[float]]], arguments: argparse.Namespace) -> None:
     floor = _floor(seconds, "floor: gradients alone", arguments.images)
     forward = _floor(seconds, "floor: forward passes alone", arguments.images)
-    print(
-        f"{arguments.images} pictures, {arguments.steps} steps, batch {BATCH_SIZE}, medians of {arguments.rounds} rounds\n"
-    )
+    print(f"{arguments.images} pictures, {arguments.steps} steps, batch {BATCH_SIZE}", end=", ")
+    print(f"medians of {arguments.rounds} rounds\n")
     print("| what | s/picture | ms/gradient | x floor |\n|---|---|---|---|")
     for name, (gradients, rounds) in seconds.items():
         each = statistics.median(rounds) / arguments.images
