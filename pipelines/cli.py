@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from pipelines.config import RunConfig
 
+# What typer raises over a wrong command line. It carries click within itself or depends on it, as its version has it,
+# so the class is reached through one that typer itself exports.
+CommandLineError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 DONE, GATE_FAILED, WRONG_INPUT, UNUSABLE, INTERNAL = 0, 1, 2, 3, 4
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -199,15 +202,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; the exit codes are a contract: 0 done, 1 gate failed, 2 wrong command line or configuration,
     3 input unusable, 4 internal error or disk, 130 and 143 interrupted and resumable.
     """
-    import click
-
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(args=arguments, standalone_mode=False)
         return code if isinstance(code, int) else DONE
-    except click.exceptions.Exit as ended:
+    except typer.Exit as ended:
         return ended.exit_code
-    except click.ClickException as error:
+    except CommandLineError as error:
         error.show()
         return WRONG_INPUT
     except StorageError as error:
@@ -216,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, UNUSABLE)
     except AuditError as error:
         return _fail(error, WRONG_INPUT)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _interrupted("interrupted", INTERRUPTED)
     except SystemExit as ended:
         if ended.code == TERMINATED:

@@ -93,7 +93,14 @@ def score_samples(
         found += batch_faults
         if batch is None:
             continue
-        outcome = attribute(work, shop, batch)
+        probabilities = shop.classifier.probabilities(batch.images)
+        is_finite = np.isfinite(probabilities).all(axis=1)
+        if not is_finite.all():
+            found += [_not_finite(by_id[batch.sample_ids[row]]) for row in np.flatnonzero(~is_finite)]
+            batch, probabilities = _rows_of(batch, is_finite), probabilities[is_finite]
+        if not batch.sample_ids:
+            continue
+        outcome = attribute(work, shop, batch, probabilities)
         in_batch = [by_id[sample_id] for sample_id in batch.sample_ids]
         in_order = [digests[sample_id] for sample_id in batch.sample_ids]
         parts["predictions"].append(
@@ -128,9 +135,24 @@ def load_batches(
     )
 
 
-def attribute(work: Work, shop: Workshop, batch: Batch) -> Outcome:
-    """What the model and the methods say about a batch."""
-    probabilities = shop.classifier.probabilities(batch.images)
+def _not_finite(sample: Sample) -> Fault:
+    detail = "the model's output is NaN or infinite on this image; damaged weights, or a value range far from training"
+    return Fault(sample.sample_id, sample.image_path, str(sample.label), "model output not finite", detail)
+
+
+def _rows_of(batch: Batch, chosen: np.ndarray) -> Batch:
+    """The chosen (bool (B,)) rows of a batch."""
+    return Batch(
+        tuple(np.array(batch.sample_ids, dtype=object)[chosen]),
+        batch.images[chosen],
+        batch.labels[chosen],
+        batch.foreground[chosen],
+        {name: region[chosen] for name, region in batch.regions.items()},
+    )
+
+
+def attribute(work: Work, shop: Workshop, batch: Batch, probabilities: np.ndarray) -> Outcome:
+    """What the methods say about a batch whose probabilities (B, K) are known."""
     explained = batch.labels if work.config.attributions.target == "label" else probabilities.argmax(axis=1)
     seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
     maps = {
@@ -154,15 +176,20 @@ def quarantine(faults: Iterable[Fault]) -> pd.DataFrame:
         schema.QUARANTINE,
         [
             {
-                "sample_id": f.sample_id,
-                "path": f.path.encode("utf-8", "backslashreplace").decode("utf-8"),
-                "label": f.label or "",
+                "sample_id": _readable(f.sample_id),
+                "path": _readable(f.path),
+                "label": _readable(f.label or ""),
                 "reason": f.reason,
-                "detail": f.detail,
+                "detail": _readable(f.detail),
             }
             for f in faults
         ],
     )
+
+
+def _readable(text: str) -> str:
+    """Valid text: bytes of a file name that are not UTF-8 are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def workshop(work: Work) -> Workshop:
@@ -197,7 +224,7 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
         loaded.classifier,
         loaded.classes,
         methods,
-        RegionFinder(found, cache / "regions.db"),
+        RegionFinder(found, cache / "regions.db", f"{config.data.exif} {config.data.alpha}"),
         names,
         loaded.description,
     )

@@ -44,7 +44,7 @@ def show(work: Work, samples: Sequence[Sample], roles: Mapping[str, str]) -> tup
     for batch, _, _ in load_batches(work, samples):
         if batch is None:
             continue
-        outcome = attribute(work, shop, batch)
+        outcome = attribute(work, shop, batch, shop.classifier.probabilities(batch.images))
         predicted = outcome.probabilities.argmax(axis=1)
         for row, sample_id in enumerate(batch.sample_ids):
             shown[sample_id] = Exemplar(

@@ -219,6 +219,8 @@ def _groups(
             lenders = lending[candidate.confound]
             own = tuple(s for s in order if labels[s] == candidate.label and s in lenders)
             other = tuple(s for s in order if labels[s] != candidate.label and s in lenders)
+            if plugin.scope is Scope.BACKGROUND and min(len(own), len(other)) < settings.minimum_shown:
+                continue  # a few odd pictures are not the backgrounds of a class
             groups.append(_Group(candidate, kind, tuple(subjects[candidate]), own, other))
     return groups
 

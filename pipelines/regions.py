@@ -35,10 +35,12 @@ class RegionFinder:
     Attributes:
         detectors: what is looked for.
         cache: SQLite file of what was found before; workers share it.
+        decoding: settings under which one file gives one image; part of the key.
     """
 
     detectors: tuple[ConfoundDetector, ...]
     cache: Path
+    decoding: str
 
     def __call__(self, sample: Sample, image: np.ndarray, digest: str) -> Mapping[str, np.ndarray]:
         """Bool (H, W) by confound name, for an upright uint8 (H, W, 3) image of that file digest."""
@@ -49,7 +51,7 @@ class RegionFinder:
         }
 
     def _region(self, detector: ConfoundDetector, image: np.ndarray, digest: str) -> np.ndarray:
-        key = (f"{detector.confound} {detector.version} {image.shape[0]}x{image.shape[1]}", digest)
+        key = (f"{detector.confound} {detector.version} {self.decoding}", digest)
         # A connection per look-up: sqlite3 objects may not cross threads, and opening costs far less than detecting.
         with sqlite3.connect(self.cache, timeout=60) as connection:
             connection.execute(_SCHEMA)

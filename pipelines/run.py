@@ -79,8 +79,8 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
                 "seconds": time.monotonic() - clock,
             }
         manifest |= _outcome(config, plan, tables) | {"n_intervention_passes": n_passes}
-        # The fingerprint leaves them out, so that they may have changed since the run began.
-        manifest["config"]["interventions"] = config.interventions.model_dump(mode="json")
+        # What the fingerprint leaves out may have changed since the run began.
+        manifest["config"] = config.model_dump(mode="json")
         run.write_manifest(manifest)
         progress.say("judging and rendering")
         judge(run, config.verdicts)
@@ -194,7 +194,11 @@ def _certify(
 ) -> None:
     """Stores the trust certificate, unless it is off or stored already."""
     n = work.config.certificate.samples
-    if n == 0 or run.has_table("certificate"):
+    manifest = run.manifest()
+    if run.has_table("certificate") and manifest.get("certified_on") == n:
+        return
+    run.drop_table("certificate")
+    if n == 0:
         return
     audited = set(tables["predictions"]["sample_id"])
     samples = [sample for shard in plan.shards for sample in shard.samples if sample.sample_id in audited]
@@ -204,6 +208,7 @@ def _certify(
     progress.say("certifying the explanations")
     try:
         run.write_table("certificate", crew.result(certification.certify_samples, work, chosen))
+        run.write_manifest(manifest | {"certified_on": n})
     except WorkersLostError as error:
         raise RunError(f"{run.path}: the worker that certified was lost ({error}); run again") from None
 

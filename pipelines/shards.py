@@ -10,6 +10,7 @@ from typing import Any
 import pipelines.readers as readers
 from audit import plugins
 from audit.errors import ConfigError, DatasetError, UnusableError
+from audit.interventions import WHOLE_BACKGROUND
 from audit.tables import SCHEMA_VERSION
 from audit.types import Sample
 from pipelines.config import DataConfig, RunConfig
@@ -72,10 +73,13 @@ def make_plan(config: RunConfig, classes: Sequence[str], model_digest: str) -> P
         )
     region_names: tuple[str, ...] = ()
     if ANNOTATED in config.confounds.use:
-        region_names = tuple(sorted({name for sample in samples for name in sample.regions}))
+        # What a dataset itself calls the background is what lies outside of the foreground anyway.
+        named = {name for sample in samples for name in sample.regions}
+        region_names = tuple(sorted(named - {WHOLE_BACKGROUND}))
     scoring = _scoring(config, classes, model_digest)
-    fingerprint = digest({"scoring": scoring, "samples": _samples_digest(samples)})
-    shards = _cut(samples, faults + unknown, config.run.shard_size)
+    faults += unknown
+    fingerprint = digest({"scoring": scoring, "samples": _samples_digest(samples), "faults": repr(faults)})
+    shards = _cut(samples, faults, config.run.shard_size)
     return Plan(tuple(classes), shards, region_names, fingerprint, scoring)
 
 

@@ -159,6 +159,10 @@ class Run:
         """Numbers of the scored shards that are complete."""
         return self.scored.finished()
 
+    def drop_table(self, name: str) -> None:
+        """Removes one table of the run, if it has it."""
+        (self.tables / f"{name}.parquet").unlink(missing_ok=True)
+
     def begin_shard(self, index: int) -> None:
         """Notes that a worker took this shard up to score it."""
         self.scored.begin(index)
@@ -284,7 +288,8 @@ def write_text(path: Path, text: str) -> None:
     """Replaces a file's text; readers see the old or the new one, never a part."""
     with storing(path):
         partial = path.with_name(f"{path.name}{PARTIAL}-{os.getpid()}")
-        with partial.open("w", encoding="utf-8") as file:
+        # File names that are not UTF-8 are written as escapes, which JSON reads back.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -290,6 +290,46 @@ def test_more_quarantine_than_allowed_fails_the_run_with_exit_code_3(world, tmp_
     assert "6 of 48 samples are quarantined (unreadable image: 6)" in capsys.readouterr().err
 
 
+def test_rows_that_cannot_be_read_and_are_added_later_are_not_overlooked(world, tmp_path, capsys):
+    manifest = world.folder / "growing.csv"
+    manifest.write_text(world.manifest.read_text())
+    assert run(world, tmp_path / "run", "--data", str(manifest)) == 0
+    swapped = "images/shoes/000.png,shoes,test,masks/shoes/000.png,5,5,1,1\n"
+    manifest.write_text(
+        manifest.read_text().replace("masks/shoes/000.png,,,,\n", swapped.partition("test,")[2])
+    )
+    assert run(world, tmp_path / "run", "--data", str(manifest)) == 2
+    assert "holds another audit; changed since: the samples or their files" in capsys.readouterr().err
+
+
+def test_images_on_which_the_model_says_nan_are_quarantined_and_the_others_audited(world, tmp_path):
+    import keras
+
+    model = model_reading("garment")
+    pooled = model.get_layer("pool").output
+    # Redness of a t-shirt photo is about 0.06, of the others 0: the logarithm of a negative number is NaN.
+    broken = keras.layers.Softmax()(model.layers[-1](pooled) + keras.ops.log(0.02 - pooled[:, :1]))
+    keras.Model(model.inputs, broken).save(tmp_path / "nan.keras")
+    more = ["--model", str(tmp_path / "nan.keras"), "--set", "data.max_quarantine=0.6"]
+    more += ["--methods", "integrated_gradients"]
+    assert run(world, tmp_path / "run", *more, "--classes", str(world.folder / "classes.txt")) == 0
+    quarantine = Run(tmp_path / "run").table("quarantine")
+    assert set(quarantine["label"]) == {"t-shirt"}
+    assert set(quarantine["reason"]) == {"model output not finite"}
+    assert Run(tmp_path / "run").manifest()["counts"] == {"samples": 48, "audited": 24, "quarantined": 24}
+
+
+def test_names_that_are_not_utf_8_are_audited_or_quarantined_like_others(world, tmp_path):
+    images = copy_of(world, tmp_path)
+    odd, broken = (images / "shoes" / os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png"))
+    (images / "shoes" / "000.png").rename(odd)
+    broken.write_text("no image")
+    classes = str(world.folder / "classes.txt")
+    assert run(world, tmp_path / "run", "--data", str(images), "--classes", classes) == 0
+    assert list(Run(tmp_path / "run").table("quarantine")["reason"]) == ["unreadable image"]
+    assert Run(tmp_path / "run").manifest()["counts"] == {"samples": 49, "audited": 48, "quarantined": 1}
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
