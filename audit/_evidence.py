@@ -20,7 +20,8 @@ class Finding:
     Attributes:
         n_class, n_with: samples of the class, and those that show it.
         n_others, n_others_with: samples of other classes, and those that show it.
-        n_measured: samples of the class that show it and whose map has mass; the next four are over these.
+        n_measured: samples of the class that show it and whose map has mass, possibly none; the next four are
+            over these.
         mass, area: mean share of the mass and of the picture on it.
         excess: mean of mass share minus area share, paired.
         p_value, q_value: of the excess being above 0.
@@ -60,9 +61,25 @@ class Finding:
             and self.q_value <= limits.q
         )
 
+    def is_unbound(self, limits: VerdictLimits) -> bool:
+        """Whether it is known not to be bound to the class; an interval that is merely wide does not tell.
+
+        Either the class does not show it more often at all, or not above the association that suggestions aim at.
+        """
+        if self.is_associated:
+            return False
+        return self.association.mean <= 0 or self.association.high <= limits.association_targets[0]
+
     def is_harmless(self, limits: VerdictLimits) -> bool:
         """Draws no more mass than delta beyond its area, or is not bound to the class."""
-        return self.excess.high < limits.delta or self.association.low <= 0
+        return self.excess.high < limits.delta or self.is_unbound(limits)
+
+
+def is_no_effect(effect: Effect, limits: VerdictLimits) -> bool:
+    """Whether an effect lies within +-delta for sure, and by every fill on average: fills must not cancel."""
+    delta = limits.delta
+    is_within = effect.size.high < delta and effect.size.low > -delta
+    return is_within and all(abs(mean) < delta for _, mean in effect.by_fill)
 
 
 @dataclass(frozen=True)
@@ -142,6 +159,10 @@ class Evidence:
             if effect.confound == confound and effect.carries and effect.is_measured(self.limits)
         )
 
+    def unsettled(self, confound: str) -> tuple[Effect, ...]:
+        """Those of the tested effects of a confound that may be more than none, in either direction."""
+        return tuple(effect for effect in self.tested(confound) if not is_no_effect(effect, self.limits))
+
     def effect(self, confound: str | None, link: Link) -> Interval:
         """The largest effect of a confound in a link; not measured where there is none."""
         sizes = (e.size for e in self.effects if e.confound == confound and e.link is link)
@@ -154,8 +175,8 @@ class Evidence:
         """
         if confound in self.accepted:
             return False
-        if tested := self.tested(confound):
-            return any(not effect.size.high < self.limits.delta for effect in tested)
+        if self.tested(confound):
+            return bool(self.unsettled(confound))
         found = self.finding(confound)
         return found is not None and not found.is_harmless(self.limits)
 
@@ -184,7 +205,10 @@ def all_findings(
     limits: VerdictLimits,
     level: float,
 ) -> tuple[Finding, ...]:
-    """Every confound that occurs in a class, by method, with q values over all; the largest excess first."""
+    """Every confound that occurs in a class, by method, with q values over all; the largest excess first.
+
+    One whose mass was never measured, since no map of the samples that show it has mass, comes last.
+    """
     labels = tables["predictions"]["label"]
     n_by_label = labels.value_counts()
     n_with = presence(tables).groupby(labels).sum()
@@ -195,6 +219,16 @@ def all_findings(
     shown = shown.merge(tables["predictions"][["sample_id", "label"]], on="sample_id", validate="many_to_one")
     groups = shown[shown["label"].isin(classes)].groupby(["label", "method", "confound"])
     keyed = [(key, group["mass_inside"].to_numpy(), group["area_inside"].to_numpy()) for key, group in groups]
+    known = {key for key, _, _ in keyed}
+    keyed += [
+        ((label, method, confound), np.array([]), np.array([]))
+        for label in classes
+        for method in methods
+        for confound in n_with.columns
+        if label in n_with.index
+        and n_with.loc[label, confound] > 0
+        and (label, method, confound) not in known
+    ]
     p_values = np.array([statistics.p_greater(mass, area) for _, mass, area in keyed])
     q_values = statistics.false_discovery_rates(p_values)
     findings = []
@@ -218,8 +252,8 @@ def all_findings(
                 n_others_with=counts[2],
                 n_others=counts[3],
                 n_measured=len(mass),
-                mass=float(mass.mean()),
-                area=float(area.mean()),
+                mass=_mean(mass),
+                area=_mean(area),
                 excess=excess,
                 p_value=float(p_value),
                 q_value=float(q_value),
@@ -227,7 +261,12 @@ def all_findings(
                 association=statistics.proportion_difference(*counts, level),
             )
         )
-    return tuple(sorted(findings, key=lambda finding: (-finding.excess.mean, finding.confound)))
+    return tuple(sorted(findings, key=_order))
+
+
+def _order(finding: Finding) -> tuple[bool, float, str]:
+    is_measured = finding.n_measured > 0
+    return (not is_measured, -finding.excess.mean if is_measured else 0.0, finding.confound)
 
 
 def _n_to_bound(difference: np.ndarray, excess: Interval, limits: VerdictLimits, level: float) -> float:

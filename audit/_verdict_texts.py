@@ -4,7 +4,7 @@ import math
 
 import audit.interventions as interventions
 from audit import plugins
-from audit._evidence import Evidence, Finding
+from audit._evidence import Evidence, Finding, is_no_effect
 from audit.effects import Effect
 from audit.types import VerdictLimits
 
@@ -32,6 +32,11 @@ def _hundredths(share: float) -> str:
 
 
 def screen_text(finding: Finding) -> str:
+    if not finding.n_measured:
+        return (
+            f"no map of the {finding.n_with} {finding.label} photos with {finding.confound} has mass, so its share "
+            "was not measured."
+        )
     return (
         f"{percent(finding.mass)} of the attribution mass lies on {finding.confound}, which covers "
         f"{percent(finding.area)} of the picture (lift {finding.lift:.1f}, n = {finding.n_measured})."
@@ -85,6 +90,19 @@ def interval_text(effect: Effect) -> str:
     return f"{text}, {points(sizes[0])} to {points(sizes[-1])} points depending on what fills the place"
 
 
+def unbound_text(finding: Finding, limits: VerdictLimits) -> str:
+    """What is known of the bond of a confound that draws mass and is not clearly bound to the class."""
+    if not finding.n_others:
+        return f"{finding.confound} draws mass but cannot be compared with other classes"
+    if finding.is_unbound(limits):
+        return f"{finding.confound} draws mass but is not bound to the class"
+    low, high = points(finding.association.low), points(finding.association.high)
+    return (
+        f"{finding.confound} draws mass; whether it is bound to the class stays open (its association is {low} "
+        f"to {high} points)"
+    )
+
+
 def elsewhere_text(finding: Finding) -> str:
     """Why a class is spurious although the audited data do not bind the confound to it."""
     if not finding.n_others:
@@ -104,12 +122,13 @@ def disagreement_text(confound: str, tested: tuple[Effect, ...], evidence: Evide
         return "No intervention was run, so this shows where the model looks, not yet what it decides by."
     if not tested:
         return _untested_text(confound, evidence)
-    if all(effect.size.high < limits.delta for effect in tested):
+    if all(is_no_effect(effect, limits) for effect in tested):
         return (
             f"Maps and interventions disagree: the maps accuse {confound}, yet changing it moves the "
             f"{evidence.label} probability by less than {_hundredths(limits.delta)} points more than a control does."
         )
-    largest = max(tested, key=lambda effect: effect.size.high)
+    unsettled = [effect for effect in tested if not is_no_effect(effect, limits)]
+    largest = max(unsettled, key=lambda effect: max(effect.size.high, -effect.size.low))
     return f"The maps accuse {confound}, the interventions do not settle it: {interval_text(largest)}."
 
 

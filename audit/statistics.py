@@ -147,6 +147,10 @@ def false_discovery_rates(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+_MOST_SAMPLES = 1e9
+"""A number of samples above this is no advice: the margin is hardly more than rounding error."""
+
+
 def n_for_margin(values: np.ndarray, margin: float, level: float) -> float:
     """Smallest number of samples whose mean has an interval of at most +-margin, if they vary as `values` do.
 
@@ -156,14 +160,17 @@ def n_for_margin(values: np.ndarray, margin: float, level: float) -> float:
         level: confidence, such as 0.95.
 
     Returns:
-        A whole number, at least 2; NaN where fewer than 2 values are known, they do not vary, or margin is
-        not above 0.
+        A whole number, at least 2; NaN where fewer than 2 values are known, they do not vary, margin is not
+        above 0, or more than 1e9 samples would be needed.
     """
     known = _known(values)
     if len(known) < 2 or np.ptp(known) == 0 or not margin > 0:
         return math.nan
     deviation = float(known.std(ddof=1))
-    n = max(2, math.ceil((float(stats.norm.ppf((1 + level) / 2)) * deviation / margin) ** 2))
+    root = float(stats.norm.ppf((1 + level) / 2)) * deviation / float(margin)
+    if root > math.sqrt(_MOST_SAMPLES):
+        return math.nan
+    n = max(2, math.ceil(root**2))
     # Student's quantile shrinks with n, so the first n that fits is the smallest; the normal's is below.
     while float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n) > margin:
         n += 1

@@ -1,6 +1,7 @@
 """Verdicts -> Suggestions: how many samples, without a confound here and with it there, loosen its bond."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -66,19 +67,23 @@ def suggest(
 
     Returns:
         For each flagged class and confound up to two suggestions, one for each side; none where the
-        association is at the target already or there is no other class. Where two classes ask the same of a
-        third one, the larger wish stands: the same photos serve both.
+        association is at the target already or there is no other class. Classes that share a confound are
+        solved together, since what one gets changes what the others are compared with; photos that a third
+        class gets serve all of them.
     """
     flagged = dict.fromkeys(
         (verdict.label, verdict.confound)
         for verdict in verdicts
         if verdict.confound is not None and verdict.status in (Status.SUSPECT, Status.SPURIOUS)
     )
-    wishes: dict[tuple[str, str, str], Suggestion] = {}
+    groups: dict[str, list[_Finding]] = {}
     for label, confound in flagged:
         bound = {other for other, thing in flagged if thing == confound}
-        finding = _finding(label, confound, tables, bound)
-        for wish in _wishes(finding, limits.association_targets) if finding else ():
+        if finding := _finding(label, confound, tables, bound):
+            groups.setdefault(confound, []).append(finding)
+    wishes: dict[tuple[str, str, str], Suggestion] = {}
+    for finding in (finding for group in groups.values() for finding in group):
+        for wish in _wishes(finding, groups[finding.confound], limits.association_targets):
             key = (wish.label, wish.kind, wish.confound)
             if key not in wishes or wish.n_to_add > wishes[key].n_to_add:
                 wishes[key] = wish
@@ -121,6 +126,53 @@ def _with_needed(counts: Counts, without: int, limit: Fraction) -> int:
     return max(0, math.ceil(missing / (1 - least_share)))
 
 
+_MOST_ROUNDS = 100
+"""Of joint additions; they end by themselves unless every class is bound to the confound."""
+
+
+@dataclass(frozen=True)
+class _Additions:
+    """Samples to add for all classes that share a confound: without it and with it, by the class they go to."""
+
+    without: Mapping[str, int]
+    with_: Mapping[str, int]
+
+    def of(self, finding: _Finding) -> tuple[int, int]:
+        """What the text of one class asks for."""
+        return self.without.get(finding.label, 0), self.with_.get(finding.recipients[0], 0)
+
+    def after(self, finding: _Finding) -> Counts:
+        """The counts of one class after all additions."""
+        counts, label = finding.counts, finding.label
+        own, own_with = self.without.get(label, 0), self.with_.get(label, 0)
+        others_with = sum(self.with_.values()) - own_with
+        return Counts(
+            counts.n_class + own + own_with,
+            counts.n_with + own_with,
+            counts.n_others + sum(self.without.values()) - own + others_with,
+            counts.n_others_with + others_with,
+        )
+
+
+def _joint_additions(findings: Sequence[_Finding], target: float) -> _Additions:
+    """Additions after which every class is at the target; for one class alone the fewest there are.
+
+    Each class in turn gets the fewest that it still lacks, until none lacks any.
+    """
+    without, with_ = Counter[str](), Counter[str]()
+    additions = _Additions(without, with_)
+    for _ in range(_MOST_ROUNDS):
+        is_done = True
+        for finding in findings:
+            lacking = least_additions(additions.after(finding), target)
+            without[finding.label] += lacking[0]
+            with_[finding.recipients[0]] += lacking[1]
+            is_done = is_done and lacking == (0, 0)
+        if is_done:
+            break
+    return additions
+
+
 def _finding(
     label: str, confound: str, tables: Mapping[str, pd.DataFrame], bound: set[str]
 ) -> _Finding | None:
@@ -158,12 +210,12 @@ def _finding(
     )
 
 
-def _wishes(finding: _Finding, targets: Sequence[float]) -> tuple[Suggestion, ...]:
-    """The suggestions for the first target, with the others in their text."""
-    without, with_ = least_additions(finding.counts, targets[0])
-    if without + with_ == 0:
+def _wishes(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]) -> tuple[Suggestion, ...]:
+    """The suggestions for the first target, with the others in their text; `group` shares the confound."""
+    without, with_ = _joint_additions(group, targets[0]).of(finding)
+    if without == 0 and least_additions(finding.counts, targets[0]) == (0, 0):
         return ()
-    text = _text(finding, targets)
+    text = _text(finding, group, targets)
     both = (
         Suggestion(
             label=finding.label,
@@ -189,10 +241,11 @@ def _wishes(finding: _Finding, targets: Sequence[float]) -> tuple[Suggestion, ..
     return tuple(wish for wish in both if wish.n_to_add > 0)
 
 
-def _text(finding: _Finding, targets: Sequence[float]) -> str:
+def _text(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]) -> str:
     """The sentence for the first target and one clause for each further one that is not met by now."""
     counts = finding.counts
-    without, with_ = least_additions(counts, targets[0])
+    additions = _joint_additions(group, targets[0])
+    without, with_ = additions.of(finding)
     parts = []
     if without:
         parts.append(
@@ -202,10 +255,12 @@ def _text(finding: _Finding, targets: Sequence[float]) -> str:
     if with_:
         thing = "one" if without else f"a visible {finding.confound}"
         parts.append(f"{with_} {_recipients_text(finding)} with {thing} (now {_now_text(finding)})")
-    now, after = float(counts.association), float(counts.after(without, with_))
+    now, after = float(counts.association), float(additions.after(finding).association)
+    others = [f.label for f in group if f.label != finding.label and additions.of(f) != (0, 0)]
+    together = f" (together with the additions for {' and '.join(others)})" if others else ""
     sentences = [
-        f"Add about {' and '.join(parts)}: the association of {finding.confound} with {finding.label} "
-        f"falls from {points(now)} to about {points(after)} points."
+        f"Add about {' and '.join(parts)}{together}: the association of {finding.confound} with {finding.label} "
+        f"{'falls' if after < now else 'goes'} from {points(now)} to about {points(after)} points."
     ]
     further = [
         target
@@ -213,7 +268,8 @@ def _text(finding: _Finding, targets: Sequence[float]) -> str:
         if target < counts.association and target != targets[0]
     ]
     sentences += [
-        f"For {points(target)} points: {_pair_text(least_additions(counts, target))}." for target in further
+        f"For {points(target)} points: {_pair_text(_joint_additions(group, target).of(finding))}."
+        for target in further
     ]
     return " ".join(sentences)
 

@@ -25,6 +25,7 @@ from audit._verdict_texts import (
     interval_text,
     object_text,
     screen_text,
+    unbound_text,
 )
 from audit._verdict_texts import percent as percent
 from audit._verdict_texts import points as points
@@ -171,10 +172,9 @@ def _open_texts(confound: str, evidence: Evidence) -> list[str]:
     if not tested:
         assert finding is not None  # only what was tested or screened stands in the way
         return [f"Whether {confound} matters stays open: {screen_text(finding)}", *counts]
-    wide = [effect for effect in tested if not effect.size.high < evidence.limits.delta]
     return [
         f"Whether {confound} matters stays open: {effect_text(effect)[:-1]}; {interval_text(effect)}."
-        for effect in wide
+        for effect in evidence.unsettled(confound)
     ] + counts
 
 
@@ -234,22 +234,29 @@ def _blocking(evidence: Evidence) -> list[str]:
 
 def _n_for_confound(confound: str, evidence: Evidence) -> float:
     """Samples of the class that would decide about a confound, at its present frequency."""
-    finding, tested = evidence.finding(confound), evidence.tested(confound)
-    if tested:
-        wide = [effect for effect in tested if not effect.size.high < evidence.limits.delta]
-        return max((_n_for_effect(effect, finding) for effect in wide), key=_nan_last)
+    finding, unsettled = evidence.finding(confound), evidence.unsettled(confound)
+    if unsettled:
+        return max((_n_for_effect(effect, finding, evidence.limits) for effect in unsettled), key=_nan_last)
     assert finding is not None  # only what was tested or screened stands in the way
-    is_certain = finding.excess.mean >= evidence.limits.delta and finding.q_value <= evidence.limits.q
-    if is_certain or math.isnan(finding.association.mean) or math.isnan(finding.n_to_bound):
-        return math.nan  # more samples of the class would not move it over a line
+    draws_mass = finding.excess.mean >= evidence.limits.delta
+    is_settled = draws_mass and (finding.q_value <= evidence.limits.q or not finding.is_associated)
+    if is_settled or math.isnan(finding.association.mean) or math.isnan(finding.n_to_bound):
+        return math.nan  # more of its mass would not decide: the lift is too low, or its bond is open
     return float(math.ceil(finding.n_to_bound * finding.n_class / finding.n_with))
 
 
-def _n_for_effect(effect: Effect, finding: Finding | None) -> float:
-    """Samples of the class that would decide an effect: not all have room for a control, or show the confound."""
-    if math.isnan(effect.n_to_bound):
+def _n_for_effect(effect: Effect, finding: Finding | None, limits: VerdictLimits) -> float:
+    """Samples of the class that would decide an effect: not all have room for a control, or show the confound.
+
+    NaN for an opposite effect or fills that disagree: more samples would not bring them within +-delta.
+    """
+    mean, delta = effect.size.mean, limits.delta
+    is_beyond = mean < delta and any(abs(size) >= delta for size in (mean, *(s for _, s in effect.by_fill)))
+    if math.isnan(effect.n_to_bound) or is_beyond:
         return math.nan
     n = effect.n_to_bound * effect.n_tried / effect.n
+    if mean < 0:
+        n *= ((delta - mean) / (delta + mean)) ** 2  # it is -delta that is nearer
     if finding is not None and effect.subjects == (effect.label,):
         n *= finding.n_class / finding.n_with
     return float(math.ceil(n))
@@ -285,8 +292,8 @@ def _finding_remarks(finding: Finding, evidence: Evidence) -> list[str]:
         accepted = f"{finding.confound} is accepted: {evidence.accepted[finding.confound]}"
         return [accepted, screen_text(finding), counts_text(finding)]
     if draws_mass and not finding.is_associated:
-        bound = "is not bound to the class" if finding.n_others else "cannot be compared with other classes"
-        return [f"{finding.confound} draws mass but {bound}: {screen_text(finding)}", counts_text(finding)]
+        unbound = unbound_text(finding, evidence.limits)
+        return [f"{unbound}: {screen_text(finding)}", counts_text(finding)]
     if finding.is_associated and finding.is_harmless(evidence.limits):
         little = f"{finding.confound} is bound to the class but draws hardly more mass than its area"
         return [f"{little}: {screen_text(finding)}", counts_text(finding)]

@@ -128,6 +128,11 @@ def test_the_sample_size_is_the_smallest_that_is_narrow_enough():
     assert math.isnan(statistics.n_for_margin(np.ones(3), 0.5, 0.95))
 
 
+@pytest.mark.parametrize("margin", [1e-17, 1e-200, 5e-324])
+def test_a_margin_that_is_rounding_error_has_no_sample_size(margin):
+    assert math.isnan(statistics.n_for_margin(np.array([0.0, 1.0, 2.0]), margin, 0.95))
+
+
 def test_the_level_is_shared_by_all_that_are_looked_at():
     assert statistics.shared_level(0.05, 10) == pytest.approx(0.995)
     assert statistics.shared_level(0.05, 0) == 0.95

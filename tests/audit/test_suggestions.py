@@ -184,3 +184,23 @@ def test_what_is_suggested_brings_the_association_to_the_target():
     without, with_ = suggest([verdict("shirt")], tables_of(shirt=(30, 33), shoes=(2, 25)), limits(0.25))
     after = tables_of(shirt=(30, 33 + without.n_to_add), shoes=(2 + with_.n_to_add, 25 + with_.n_to_add))
     assert suggest([verdict("shirt")], after, limits(0.25)) == ()
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"shirt": (20, 20), "hoodie": (30, 60), "shoes": (0, 20)},
+        {"shirt": (30, 33), "hoodie": (25, 30), "shoes": (2, 25), "hat": (0, 20)},
+        {"shirt": (40, 40), "hoodie": (40, 40), "coat": (35, 40), "shoes": (0, 400)},
+    ],
+)
+def test_classes_that_share_a_confound_all_reach_the_target_together(counts):
+    verdicts = [verdict(label) for label, (n_with, _) in counts.items() if n_with > 2]
+    suggestions = suggest(verdicts, tables_of(**counts), limits(0.1, 0.05))
+    assert all("together with the additions for" in wish.text for wish in suggestions)
+    after = dict(counts)
+    for wish in suggestions:
+        n_with, n_samples = after[wish.label]
+        n_new_with = wish.n_to_add if wish.kind == "add with confound" else 0
+        after[wish.label] = (n_with + n_new_with, n_samples + wish.n_to_add)
+    assert suggest(verdicts, tables_of(**after), limits(0.1)) == ()

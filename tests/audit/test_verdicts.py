@@ -546,3 +546,71 @@ def test_noise_in_many_interventions_is_not_found():
     table["score_after"] = np.clip(0.7 + rng.normal(0, 0.25, len(table)), 0, 1)
     tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": table}
     assert judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)[0].status is not Status.SPURIOUS
+
+
+@pytest.mark.parametrize(
+    ("shirts", "shoes"),
+    [
+        (Group("t-shirt", n=20, n_faces=12, face_mass=0.4, object_mass=0.5), Group("shoes", n=2)),
+        (Group("t-shirt", n=12, n_faces=3, face_mass=0.59, object_mass=0.5), Group("shoes", n=12)),
+    ],
+)
+def test_an_association_of_which_little_is_known_is_no_acquittal(shirts, shoes):
+    verdict = shirt_verdict(shirts, shoes)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)
+    assert not any("not bound" in reason for reason in verdict.reasons)
+    assert any("whether it is bound to the class stays open" in reason for reason in verdict.reasons)
+
+
+def test_a_small_association_that_is_well_known_is_no_bond():
+    verdict = shirt_verdict(Group("t-shirt", n=200, n_faces=102), Group("shoes", n=200, n_faces=100))
+    assert verdict.status is Status.SOUND
+    assert any("face draws mass but is not bound to the class" in reason for reason in verdict.reasons)
+
+
+NO_MASS_ON_FACES = (Group("t-shirt", n_faces=40, face_mass=0.07), SHOES)
+
+
+def test_an_opposite_effect_is_an_effect():
+    verdict = shirt_after(Changed(before=0.5, after=0.9, control=0.5, wobble=0.01), groups=NO_MASS_ON_FACES)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)
+    assert any("beyond the control that is -40 points" in reason for reason in verdict.reasons)
+
+
+def test_fills_that_cancel_are_an_effect():
+    falls = Changed(before=0.5, after=0.1, control=0.5)
+    verdict = shirt_after(falls, dataclasses.replace(falls, after=0.9, fill="blur"), groups=NO_MASS_ON_FACES)
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.n_needed)
+    assert any("-40 to +40 points depending on what fills the place" in reason for reason in verdict.reasons)
+
+
+def test_maps_are_not_contradicted_by_an_opposite_effect():
+    verdict = shirt_after(Changed(before=0.5, after=0.9, control=0.5, wobble=0.01))
+    assert verdict.status is Status.SUSPECT
+    assert any("the interventions do not settle it" in reason for reason in verdict.reasons)
+
+
+def test_a_slightly_opposite_effect_counts_its_samples_to_the_nearer_line():
+    # Mean -0.02, deviation 0.203, the line -0.05: as many as for +0.02, about 232.
+    verdict = shirt_after(Changed(after=0.72, control=0.7, wobble=0.2), groups=(Group("t-shirt"), SHOES))
+    assert verdict.status is Status.UNDECIDED
+    assert verdict.n_needed == pytest.approx(232, abs=6)
+
+
+def test_a_confound_whose_maps_are_all_empty_stays_open():
+    tables = tables_of(Group("t-shirt", n_faces=20), SHOES)
+    shown = tables["confounds"].loc[tables["confounds"]["present"], "sample_id"]
+    tables["confounds"][["mass_inside", "lift"]] = math.nan
+    is_empty = tables["attributions"]["sample_id"].isin(shown)
+    tables["attributions"].loc[is_empty, ["mass_inside", "edge_mass_inside", "map_entropy"]] = math.nan
+    verdict = judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)[0]
+    frame(VERDICTS, [verdict])
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+    assert math.isnan(verdict.lift)
+    assert (
+        "Whether face matters stays open: no map of the 20 t-shirt photos with face has mass, so its share was not "
+        "measured." in verdict.reasons
+    )
