@@ -147,7 +147,7 @@ def false_discovery_rates(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-_MOST_SAMPLES = 1e9
+MOST_SAMPLES = 1e9
 """A number of samples above this is no advice: the margin is hardly more than rounding error."""
 
 
@@ -168,7 +168,7 @@ def n_for_margin(values: np.ndarray, margin: float, level: float) -> float:
         return math.nan
     deviation = float(known.std(ddof=1))
     root = float(stats.norm.ppf((1 + level) / 2)) * deviation / float(margin)
-    if root > math.sqrt(_MOST_SAMPLES):
+    if root > math.sqrt(MOST_SAMPLES):
         return math.nan
     n = max(2, math.ceil(root**2))
     # Student's quantile shrinks with n, so the first n that fits is the smallest; the normal's is below.

@@ -15,7 +15,7 @@ BACKGROUND, FOREGROUND, IGNORE = 0, 1, 255
 """Values of a foreground array; an unannotated image is all IGNORE."""
 
 Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) in pixels of the stored image, x1 and y1 excluded."""
+"""(x0, y0, x1, y1) in pixels of the stored image, or of its outline's frame, x1 and y1 excluded."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,13 @@ class Outline:
     """Where a thing lies on the stored image: the union of the parts; without any part it is not annotated.
 
     Attributes:
-        boxes: boxes in pixels of the stored image.
-        polygons: each (x0, y0, x1, y1, ...) in pixels of the stored image.
+        boxes: boxes in pixels of the frame.
+        polygons: each (x0, y0, x1, y1, ...) in pixels of the frame.
         run_lengths: COCO run-length masks.
         mask: a mask file.
         is_known: True where an empty outline means "the thing is not there", not "nobody looked".
+        size: (width, height) of the frame that the annotation states, the stored image's or the upright one's;
+            None is the stored image.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -58,6 +60,7 @@ class Outline:
     run_lengths: tuple[RunLengths, ...] = ()
     mask: MaskFile | None = None
     is_known: bool = False
+    size: tuple[int, int] | None = None
 
     @property
     def is_annotated(self) -> bool:

@@ -259,7 +259,7 @@ def _n_for_effect(effect: Effect, finding: Finding | None, limits: VerdictLimits
         n *= ((delta - mean) / (delta + mean)) ** 2  # it is -delta that is nearer
     if finding is not None and effect.subjects == (effect.label,):
         n *= finding.n_class / finding.n_with
-    return float(math.ceil(n))
+    return float(math.ceil(n)) if n <= statistics.MOST_SAMPLES else math.nan
 
 
 def _nan_last(value: float) -> float:

@@ -1,8 +1,8 @@
 """One way from the stored image to the model's input, taken by image, masks, polygons and boxes alike.
 
-Outlines are drawn on the stored grid, turned upright like the image, cut or padded by the same window, and
-read at the same pixel centres: the image bilinearly, masks at the nearest pixel. Nothing else in the program
-resizes.
+Outlines are drawn on the stored grid and turned upright like the image (or drawn upright, if the size that
+they state says so), cut or padded by the same window, and read at the same pixel centres: the image
+bilinearly, masks at the nearest pixel. Nothing else in the program resizes.
 """
 
 from dataclasses import dataclass
@@ -86,24 +86,38 @@ class Geometry:
         """uint8 (h, w) of BACKGROUND, FOREGROUND and IGNORE; all IGNORE where nothing is annotated.
 
         Raises:
-            ImageFault: a mask is missing, unreadable or of another size, or a shape is malformed or wholly
-                outside.
+            ImageFault: a mask is missing, unreadable or of another size, the annotation states another size,
+                or a shape is malformed or wholly outside.
         """
         if not outline.is_annotated:
             return np.full(self.target, IGNORE, dtype=np.uint8)
-        width, height = self.stored_size
-        stored = np.full((height, width), BACKGROUND, dtype=np.uint8)
+        width, height = self._frame(outline)
+        drawn = np.full((height, width), BACKGROUND, dtype=np.uint8)
         for box in outline.boxes:
-            _draw_box(stored, box)
+            _draw_box(drawn, box)
         for points in outline.polygons:
-            _draw_polygon(stored, points)
-        upright = np.array(oriented(stored, self.orientation))
+            _draw_polygon(drawn, points)
+        upright = np.array(self._upright(drawn, "outline"))
         for lengths in outline.run_lengths:
             upright[self._upright(decode_run_lengths(lengths), "run lengths")] = FOREGROUND
         if outline.mask:
             values = self._mask_values(outline.mask)
             upright = np.where(values == BACKGROUND, upright, values)
         return self.mask(upright)
+
+    def _frame(self, outline: Outline) -> Size:
+        """(width, height) that the outline's coordinates refer to: the stored image, or the upright one."""
+        if outline.size is None:
+            return self.stored_size
+        sizes = tuple(dict.fromkeys((self.stored_size, self.upright_size)))
+        if outline.size not in sizes:
+            expected = " or ".join(f"{width} x {height}" for width, height in sizes)
+            raise ImageFault(
+                "annotation of another size",
+                f"expected an annotation of {expected} pixels (width x height) as its image, found one of "
+                f"{outline.size[0]} x {outline.size[1]}; outlines are never resized",
+            )
+        return outline.size
 
     def _mask_values(self, mask: MaskFile) -> np.ndarray:
         """Upright uint8 of BACKGROUND, FOREGROUND, IGNORE of a mask file."""
@@ -216,23 +230,23 @@ def _unpack(text: str) -> list[int]:
     return counts
 
 
-def _draw_box(stored: np.ndarray, box: Box) -> None:
+def _draw_box(drawn: np.ndarray, box: Box) -> None:
     """Sets the pixels whose centre lies in the box, in an array of this module."""
     x0, y0, x1, y1 = checked_box(box)
-    _check_overlap(stored, (x0, y0, x1, y1), "box")
-    height, width = stored.shape
+    _check_overlap(drawn, (x0, y0, x1, y1), "box")
+    height, width = drawn.shape
     columns = np.arange(width) + 0.5
     rows = np.arange(height) + 0.5
     inside_x, inside_y = (columns >= x0) & (columns < x1), (rows >= y0) & (rows < y1)
-    stored[np.ix_(inside_y, inside_x)] = FOREGROUND
+    drawn[np.ix_(inside_y, inside_x)] = FOREGROUND
 
 
-def _draw_polygon(stored: np.ndarray, points: tuple[float, ...]) -> None:
+def _draw_polygon(drawn: np.ndarray, points: tuple[float, ...]) -> None:
     """Sets the pixels whose centre lies in the polygon, in an array of this module."""
     checked = np.array(checked_polygon(points))
     xs, ys = checked[0::2], checked[1::2]
-    _check_overlap(stored, (xs.min(), ys.min(), xs.max(), ys.max()), "polygon")
-    stored[_inside(xs, ys, stored.shape)] = FOREGROUND
+    _check_overlap(drawn, (xs.min(), ys.min(), xs.max(), ys.max()), "polygon")
+    drawn[_inside(xs, ys, drawn.shape)] = FOREGROUND
 
 
 def _inside(xs: np.ndarray, ys: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -256,13 +270,13 @@ def _inside(xs: np.ndarray, ys: np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     return np.bitwise_xor.accumulate(parity, axis=1)[:, :width].astype(bool)
 
 
-def _check_overlap(stored: np.ndarray, bounds: Box, kind: str) -> None:
-    height, width = stored.shape
+def _check_overlap(drawn: np.ndarray, bounds: Box, kind: str) -> None:
+    height, width = drawn.shape
     x0, y0, x1, y1 = bounds
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise ImageFault(
             f"{kind} outside the image",
-            f"expected a {kind} on the {width} x {height} pixels (width x height) of the stored image, "
+            f"expected a {kind} on the {width} x {height} pixels (width x height) of its image, "
             "found it from "
             f"({x0:g}, {y0:g}) to ({x1:g}, {y1:g})",
         )

@@ -100,11 +100,10 @@ def decode(
     with _faults_of(path, "image"):
         image = Image.open(io.BytesIO(contents), formats=_FORMATS)
         _check_pixels(image.size, path, max_pixels)
-        stated = image.getexif().get(_ORIENTATION, 1) if exif == "apply" or image.format == "TIFF" else 1
-        turn = stated if stated in range(1, 9) else 1
+        turn = _stated_orientation(image) if exif == "apply" or image.format == "TIFF" else 1
         pixels = _to_rgb(image, alpha)
     if image.format == "TIFF":  # the only plugin that turns the pixels by itself while it loads
-        pixels = oriented(pixels, _INVERSE_ORIENTATION.get(turn, turn))
+        pixels = _as_stored(pixels, turn)
     orientation = turn if exif == "apply" else 1
     height, width = pixels.shape[:2]
     upright = np.ascontiguousarray(oriented(pixels, orientation))
@@ -112,7 +111,7 @@ def decode(
 
 
 def decode_mask(path: Path, *, sizes: tuple[Size, ...], max_pixels: int) -> tuple[np.ndarray, bool]:
-    """The values of a mask file as they are stored, palette indices included.
+    """The values of a mask file as they are stored, palette indices included; its orientation tag is ignored.
 
     Args:
         path: any format that images may have.
@@ -129,14 +128,17 @@ def decode_mask(path: Path, *, sizes: tuple[Size, ...], max_pixels: int) -> tupl
     contents = _read(path, "mask", max_pixels)
     with _faults_of(path, "mask"):
         image = Image.open(io.BytesIO(contents), formats=_FORMATS)
-        if image.size not in sizes:
+        # Pillow's TIFF plugin turns the size while it opens and the pixels while it loads.
+        turn = _stated_orientation(image) if image.format == "TIFF" else 1
+        size = image.size[::-1] if turn >= 5 else image.size
+        if size not in sizes:
             expected = " or ".join(f"{width} x {height}" for width, height in sizes)
             raise ImageFault(
                 "mask of another size",
                 f"{path}: expected {expected} pixels (width x height) as its image, found "
-                f"{image.size[0]} x {image.size[1]}; masks are never resized",
+                f"{size[0]} x {size[1]}; masks are never resized",
             )
-        values = np.asarray(image).astype(np.int32)
+        values = _as_stored(np.asarray(image).astype(np.int32), turn)
     if values.ndim == 3:
         values = _grey_channel(values, path)
     is_exact = image.format not in ("JPEG", "MPO")
@@ -160,6 +162,17 @@ def oriented(stored: np.ndarray, orientation: int) -> np.ndarray:
         8: transposed[::-1],
     }
     return upright[orientation]
+
+
+def _stated_orientation(image: Image.Image) -> int:
+    """The orientation tag of an opened image that is not loaded yet; 1 where it has none, or no valid one."""
+    stated = image.getexif().get(_ORIENTATION, 1)
+    return int(stated) if stated in range(1, 9) else 1
+
+
+def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """What `oriented` turned upright, turned back."""
+    return oriented(upright, _INVERSE_ORIENTATION.get(orientation, orientation))
 
 
 @contextmanager

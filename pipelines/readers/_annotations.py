@@ -140,7 +140,7 @@ def mirrored_mask(folder: Path, relative: PurePath) -> Path:
 
 
 def checked_box(values: Any) -> Box:
-    """A box (x0, y0, x1, y1) in pixels of the stored image.
+    """A box (x0, y0, x1, y1) in pixels of its frame.
 
     Raises:
         ImageFault: not four finite numbers, or not from left to right and top to bottom.
@@ -158,7 +158,7 @@ def checked_box(values: Any) -> Box:
 
 
 def checked_polygon(values: Any) -> tuple[float, ...]:
-    """A polygon (x0, y0, x1, y1, ...) in pixels of the stored image.
+    """A polygon (x0, y0, x1, y1, ...) in pixels of its frame.
 
     Raises:
         ImageFault: not an even count, of at least six, of finite numbers.

@@ -3,7 +3,8 @@
 The label of a sample comes from `data.manifest` (path,label; matched by file name), else from the image's
 folder if that is named like a category, else it is the image's only category, else the category that covers
 the largest summed area. The foreground is the union of the objects of that label; every other category of the
-image is a region by its name. An object is outlined by its segmentation, or by its box where it has none.
+image is a region by its name. `data.labels` renames labels and categories alike, so several categories may be
+one class. An object is outlined by its segmentation, or by its box where it has none.
 COCO's boxes (x, y, width, height) end here.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 from audit.errors import DatasetError
 from audit.types import Outline, RunLengths, Sample
 from pipelines.config import DataConfig
-from pipelines.images import ImageFault
+from pipelines.images import ImageFault, Size
 from pipelines.readers._annotations import (
     Fault,
     Root,
@@ -44,19 +45,25 @@ class CocoFile:
         path: the file.
         images: the image records by id, as text.
         objects: the object records by image id, as text.
-        categories: names by category id.
+        categories: the file's names by category id.
+        classes: the model's names of labels and categories, where they differ (`data.labels`).
     """
 
     path: Path
     images: Mapping[str, Mapping[str, Any]]
     objects: Mapping[str, list[Mapping[str, Any]]]
     categories: Mapping[Any, str]
+    classes: Mapping[str, str]
+
+    def is_category(self, label: str) -> bool:
+        """Whether a category of the file has the class of `label`."""
+        return self._class_of(label) in {self._class_of(name) for name in self.categories.values()}
 
     def outlines(self, image_id: str) -> dict[str, Outline]:
-        """What lies on an image, by category.
+        """What lies on an image, by class: the categories of one class are united.
 
         Raises:
-            ImageFault: there is no such image, or one of its objects is malformed.
+            ImageFault: there is no such image, its size is malformed, or one of its objects is.
         """
         if image_id not in self.images:
             raise ImageFault(
@@ -65,28 +72,53 @@ class CocoFile:
         parts: dict[str, list[Outline]] = defaultdict(list)
         for record in self.objects.get(image_id, []):
             try:
-                parts[self.categories[record["category_id"]]].append(_outline(record))
+                parts[self._class_of(self.categories[record["category_id"]])].append(_outline(record))
             except (ImageFault, KeyError, TypeError, ValueError) as error:
                 cause = error.detail if isinstance(error, ImageFault) else f"{type(error).__name__}: {error}"
                 raise ImageFault(
                     "malformed annotation",
                     f"{self.path}: object {record.get('id')} of image {image_id}: {cause}",
                 ) from None
-        return {name: _union(outlines) for name, outlines in sorted(parts.items())}
+        size = self._size(image_id)
+        return {name: _union(outlines, size) for name, outlines in sorted(parts.items())}
 
     def split_by_label(self, image_id: str, label: str) -> tuple[Outline, dict[str, Outline]]:
         """The foreground of `label`, known to be empty where no object has it, and the rest as regions."""
         outlines = self.outlines(image_id)
-        foreground = outlines.pop(label, Outline(is_known=label in self.categories.values()))
+        absent = Outline(is_known=True, size=self._size(image_id)) if self.is_category(label) else Outline()
+        foreground = outlines.pop(self._class_of(label), absent)
         return foreground, outlines
 
     def leading_category(self, image_id: str) -> str | None:
-        """The category with the largest summed area on an image, the first by name of equals, or None."""
+        """A category of the class with the largest summed area on an image, the first by name of equals, or
+        None.
+        """
         areas: dict[str, float] = defaultdict(float)
+        names: dict[str, str] = {}
         for record in self.objects.get(image_id, []):
             if record.get("category_id") in self.categories:
-                areas[self.categories[record["category_id"]]] += _area(record)
-        return min(areas, key=lambda name: (-areas[name], name), default=None)
+                name = self.categories[record["category_id"]]
+                areas[self._class_of(name)] += _area(record)
+                names[self._class_of(name)] = name
+        return names[min(areas, key=lambda name: (-areas[name], name))] if areas else None
+
+    def _class_of(self, name: str) -> str:
+        return self.classes.get(name, name)
+
+    def _size(self, image_id: str) -> Size | None:
+        """(width, height) that the image's record states, or None."""
+        record = self.images[image_id]
+        width, height = record.get("width"), record.get("height")
+        if width is None or height is None:
+            return None
+        try:
+            return int(width), int(height)
+        except (TypeError, ValueError, OverflowError):
+            raise ImageFault(
+                "malformed annotation",
+                f"{self.path}: expected the width and height of image {image_id}, found {width!r} and "
+                f"{height!r}",
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -115,7 +147,7 @@ class Coco:
         Raises:
             DatasetError: unreadable file, no image found, or none named in the manifest.
         """
-        annotations = read_coco(self.config.path)
+        annotations = read_coco(self.config.path, self.config.labels)
         labels = _labels_of(self.config)
         return finish(self._entries(annotations, labels), self.config)
 
@@ -142,7 +174,7 @@ class Coco:
     ) -> Sample | Fault:
         image_id, relative = str(record["id"]), PurePosixPath(str(record.get("file_name", "")))
         parent = path.parent.name
-        by_folder = parent if parent in annotations.categories.values() else None
+        by_folder = parent if annotations.is_category(parent) else None
         label = row.get("label") or by_folder or annotations.leading_category(image_id)
         sample_id = row.get("sample_id") or _dataset_root(self.config, path).sample_id(path)
         sample = Sample(sample_id, str(path), label, row.get("split", ""))
@@ -158,8 +190,8 @@ class Coco:
         return Sample(sample_id, str(path), label, sample.split, foreground, regions)
 
 
-def read_coco(path: Path) -> CocoFile:
-    """A COCO annotation file.
+def read_coco(path: Path, classes: Mapping[str, str]) -> CocoFile:
+    """A COCO annotation file, its categories named as `classes` renames them.
 
     Raises:
         DatasetError: unreadable, not JSON, or without images, annotations and categories.
@@ -192,7 +224,7 @@ def read_coco(path: Path) -> CocoFile:
             f"{path}: expected an id of its own for each image, found {len(contents['images'])} images "
             f"with {len(images)} ids"
         )
-    return CocoFile(path, images, objects, categories)
+    return CocoFile(path, images, objects, categories, classes)
 
 
 @dataclass(frozen=True)
@@ -277,12 +309,13 @@ def _run_lengths(segmentation: Mapping[str, Any]) -> RunLengths:
     )
 
 
-def _union(outlines: list[Outline]) -> Outline:
+def _union(outlines: list[Outline], size: Size | None) -> Outline:
     return Outline(
         boxes=tuple(box for outline in outlines for box in outline.boxes),
         polygons=tuple(polygon for outline in outlines for polygon in outline.polygons),
         run_lengths=tuple(lengths for outline in outlines for lengths in outline.run_lengths),
         is_known=True,
+        size=size,
     )
 
 

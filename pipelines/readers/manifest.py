@@ -132,7 +132,7 @@ class _Table:
 
     def _coco(self, path: Path) -> CocoFile:
         if path not in self._coco_files:
-            self._coco_files[path] = read_coco(path)
+            self._coco_files[path] = read_coco(path, self.config.labels)
         return self._coco_files[path]
 
 

@@ -218,6 +218,32 @@ def test_a_mask_of_the_upright_size_is_taken_as_upright(tmp_path):
     np.testing.assert_array_equal(drawn, upright // 255)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_shapes_lie_in_the_frame_whose_size_they_state(orientation):
+    shapes = [{"boxes": ((1, 0, 3, 2),)}, {"polygons": ((1, 0, 3, 0, 3, 2, 1, 2),)}]
+    is_turned = orientation >= 5
+    through = geometry((8, 6) if is_turned else (6, 8), size=(8, 6), orientation=orientation)
+    expected = np.zeros((6, 8), dtype=np.uint8)
+    expected[0:2, 1:3] = FOREGROUND
+    as_upright = np.zeros((8, 6), dtype=np.uint8)
+    as_upright[0:2, 1:3] = FOREGROUND
+    for shape in shapes:
+        for size in (None, (8, 6)):
+            drawn = through.outline(Outline(**shape, size=size))
+            np.testing.assert_array_equal(drawn, oriented(expected, orientation))
+        if is_turned:
+            np.testing.assert_array_equal(through.outline(Outline(**shape, size=(6, 8))), as_upright)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "expected"), [(1, (6, 8), "8 x 6"), (6, (16, 12), "8 x 6 or 6 x 8")]
+)
+def test_an_annotation_of_another_size_names_both_sizes(orientation, size, expected):
+    message = rf"annotation of another size: .* {expected} pixels .* found one of {size[0]} x {size[1]};"
+    with pytest.raises(ImageFault, match=message):
+        geometry(size=(8, 6), orientation=orientation).outline(Outline(boxes=((1, 0, 3, 2),), size=size))
+
+
 @pytest.mark.parametrize(
     ("foreground", "ignore", "expected"),
     [

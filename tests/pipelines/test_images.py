@@ -241,3 +241,19 @@ def test_a_grey_mask_in_three_channels_is_read_and_a_coloured_one_is_not(tmp_pat
     ]
     with pytest.raises(ImageFault, match="coloured mask"):
         decode_mask(tmp_path / "colour.png", sizes=((3, 2),), max_pixels=100)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_comes_back_as_stored_whatever_its_own_orientation(tmp_path, kind, orientation):
+    stored = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tag = {"tiffinfo": {274: orientation}} if kind == "TIFF" else {"exif": exif}
+    path = tmp_path / "mask"
+    path.write_bytes(encoded(Image.fromarray(stored), kind, **tag))
+    values, is_exact = decode_mask(path, sizes=((6, 4),), max_pixels=24)
+    np.testing.assert_array_equal(values, stored)
+    assert is_exact
+    with pytest.raises(ImageFault, match=r"expected 4 x 6 pixels .* found 6 x 4"):
+        decode_mask(path, sizes=((4, 6),), max_pixels=24)

@@ -54,6 +54,7 @@ def test_what_cannot_be_used_is_a_fault_and_costs_no_other_sample(tmp_path):
         Sample("gone", str(tmp_path / "gone"), "red"),
         sample(tmp_path, "unmasked", foreground=Outline(mask=MaskFile(str(tmp_path / "absent.png")))),
         sample(tmp_path, "outside", regions={"face": Outline(boxes=((50, 50, 60, 60),))}),
+        sample(tmp_path, "resized", foreground=Outline(boxes=((0, 0, 2, 4),), size=(16, 8))),
         sample(tmp_path, "stranger", "green"),
     ]
     batch, digests, faults = load(samples, CLASSES, None, settings(region_names=("face",)))
@@ -63,9 +64,10 @@ def test_what_cannot_be_used_is_a_fault_and_costs_no_other_sample(tmp_path):
         ("gone", "missing image"),
         ("unmasked", "missing mask"),
         ("outside", "box outside the image"),
+        ("resized", "annotation of another size"),
         ("stranger", "unknown label"),
     ]
-    assert set(digests) == {"good", "unmasked", "outside"}
+    assert set(digests) == {"good", "unmasked", "outside", "resized"}
 
 
 def test_without_a_usable_sample_there_is_no_batch(tmp_path):

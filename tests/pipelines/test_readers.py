@@ -416,11 +416,11 @@ def test_coco_objects_of_the_label_are_foreground_and_the_rest_are_regions(tmp_p
     assert sample.image_path == str(tmp_path / "val/a.jpg")
     assert sample.label == "cat"  # 20 of the summed area against 2 and 1
     assert sample.foreground == Outline(
-        boxes=((1, 2, 4, 6),), run_lengths=(RunLengths((6, 8), (40, 8)),), is_known=True
+        boxes=((1, 2, 4, 6),), run_lengths=(RunLengths((6, 8), (40, 8)),), is_known=True, size=(8, 6)
     )
     assert sample.regions == {
-        "dog": Outline(polygons=((0, 0, 2, 0, 2, 2),), is_known=True),
-        "bed": Outline(run_lengths=(RunLengths((6, 8), "X18"),), is_known=True),
+        "dog": Outline(polygons=((0, 0, 2, 0, 2, 2),), is_known=True, size=(8, 6)),
+        "bed": Outline(run_lengths=(RunLengths((6, 8), "X18"),), is_known=True, size=(8, 6)),
     }
 
 
@@ -434,7 +434,7 @@ def test_a_manifest_names_labels_and_chooses_images(tmp_path):
     labels = table(tmp_path, "path,label,split\nval/a.jpg,bed,test\n", "labels.csv")
     (sample,) = read(Coco, path, manifest=labels)
     assert (sample.label, sample.split) == ("bed", "test")
-    assert sample.foreground == Outline(is_known=True)  # looked for, and not there
+    assert sample.foreground == Outline(is_known=True, size=(8, 6))  # looked for, and not there
     assert set(sample.regions) == {"cat", "dog"}
 
 
@@ -517,6 +517,60 @@ def test_a_manifest_refers_to_objects_of_a_coco_file(tmp_path):
     assert set(unknown.regions) == {"cat", "dog"}
     (fault,) = read(Manifest, table(tmp_path, text.format("cat", 77)))
     assert fault.reason == "malformed annotation"
+
+
+@pytest.mark.parametrize(
+    ("label", "labels"),
+    [
+        ("pup", {"pup": "cat"}),  # the dataset's label has the model's name of a category
+        ("cat", {"cat": "hound"}),
+        ("cat", {"cat": "dog", "dog": "cat"}),  # renamed once, not back again
+    ],
+)
+def test_renamed_labels_still_find_their_objects(tmp_path, label, labels):
+    path = coco(tmp_path, [CAT_BOX, DOG_POLYGON])
+    reference = "annotations/instances_val.json#image_id=0"
+    rows = table(tmp_path, f"path,label,mask_path\nval/a.jpg,{label},{reference}\n")
+    for (sample,) in (read(Manifest, rows, labels=labels), read(Coco, path, manifest=rows, labels=labels)):
+        assert sample.label == labels[label]
+        assert sample.foreground.boxes == ((1, 2, 4, 6),)
+        assert set(sample.regions) == {labels.get("dog", "dog")}
+
+
+def test_categories_renamed_to_one_class_are_its_foreground_together(tmp_path):
+    bed = {"category_id": 3, "bbox": [0, 0, 2, 6.5], "area": 13}
+    path = coco(tmp_path, [CAT_BOX, DOG_POLYGON, bed])
+    assert read(Coco, path)[0].label == "bed"
+    (sample,) = read(Coco, path, labels={"dog": "cat"})  # 14 of the summed area against 13
+    assert (sample.label, set(sample.regions)) == ("cat", {"bed"})
+    assert sample.foreground.boxes == ((1, 2, 4, 6),)
+    assert sample.foreground.polygons == ((0, 0, 2, 0, 2, 2),)
+
+
+def test_the_folder_of_an_image_may_name_a_renamed_label(tmp_path):
+    path = coco(tmp_path, [CAT_BOX, DOG_POLYGON], ("pup/a.jpg",))
+    (sample,) = read(Coco, path, labels={"pup": "dog"})
+    assert (sample.label, set(sample.regions)) == ("dog", {"cat"})
+    assert sample.foreground.polygons == ((0, 0, 2, 0, 2, 2),)
+
+
+@pytest.mark.parametrize(
+    ("stated", "size"),
+    [({}, None), ({"width": None, "height": 6}, None), ({"width": 6.0, "height": 8}, (6, 8))],
+)
+def test_outlines_of_coco_carry_the_size_that_the_image_record_states(tmp_path, stated, size):
+    path = coco(tmp_path, [CAT_BOX])
+    contents = json.loads(path.read_bytes())
+    path.write_text(json.dumps(contents | {"images": [{"id": 0, "file_name": "a.jpg"} | stated]}))
+    assert read(Coco, path)[0].foreground.size == size
+
+
+def test_a_coco_size_that_is_no_number_is_a_fault(tmp_path):
+    path = coco(tmp_path, [CAT_BOX])
+    path.write_text(path.read_text().replace('"width": 8', '"width": "wide"'))
+    (fault,) = read(Coco, path)
+    assert fault.reason == "malformed annotation"
+    assert "'wide' and 6" in fault.detail
 
 
 # Real data
