@@ -120,7 +120,7 @@ class MapStatus(StrEnum):
     BASELINE_TOO_CLOSE = "baseline too close"
     """Image and baseline score nearly alike: the map may mean nothing."""
     EMPTY = "empty"
-    """The map is zero everywhere, or the image is constant."""
+    """The map is zero everywhere or not finite, or (for xrai) the image is constant."""
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def report(run_folder: RunFolder) -> int:
 def export(
     run_folder: RunFolder,
     table: Annotated[
-        str, typer.Argument(help="predictions, attributions, confounds, verdicts, suggestions, quarantine.")
+        str, typer.Argument(help="predictions, attributions, confounds, interventions, verdicts, …")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="File; its ending chooses csv, parquet or json.")],
 ) -> int:

@@ -73,7 +73,8 @@ class ModelConfig(_Section):
         (0.0, 255.0), description="what black and white are at the model's input"
     )
     mean: list[float] | None = Field(
-        None, description="per RGB channel in [0, 1], subtracted before value_range's place is taken by std"
+        None,
+        description="per RGB channel in [0, 1], subtracted first; goes with std, and replaces value_range",
     )
     std: list[float] | None = Field(
         None, description="per RGB channel in [0, 1]; goes with mean, and replaces value_range"
