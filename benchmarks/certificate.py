@@ -26,7 +26,7 @@ from audit.attributions.gradient import Gradient
 from audit.attributions.integrated_gradients import IntegratedGradients
 from audit.certificate import DEFAULT_LIMITS, certify
 from audit.classifier import Classifier, Preprocessing
-from audit.networks import KerasNetwork
+from audit.keras_network import KerasNetwork
 from audit.types import BACKGROUND, FOREGROUND
 from tests.audit import broken
 

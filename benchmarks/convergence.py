@@ -20,7 +20,7 @@ from PIL import Image
 from audit.attributions.blur_integrated_gradients import BlurIntegratedGradients
 from audit.attributions.integrated_gradients import IntegratedGradients
 from audit.classifier import Classifier, Preprocessing
-from audit.networks import KerasNetwork
+from audit.keras_network import KerasNetwork
 from audit.types import AttributionBatch
 
 BUDGETS = (0.2, 0.1, 0.05)

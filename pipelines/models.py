@@ -15,7 +15,8 @@ from audit.errors import ConfigError, ModelError
 from pipelines.config import ModelConfig
 
 if TYPE_CHECKING:
-    from audit.networks import GraphNetwork, KerasNetwork
+    from audit.graph_network import GraphNetwork
+    from audit.keras_network import KerasNetwork
 
 CLASS_FILES = ("classes.txt", "class_names.txt", "labels.txt")
 """Names under which class names are found beside a model, after `<stem>.classes.txt`."""
@@ -217,7 +218,7 @@ def _load_keras(config: ModelConfig) -> "KerasNetwork":
     import keras
     import tensorflow as tf
 
-    from audit.networks import KerasNetwork
+    from audit.keras_network import KerasNetwork
 
     if keras.backend.backend() != "tensorflow":
         raise ModelError(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import ModelError
-from audit.networks import GraphNetwork, image_shape_of
+from audit.graph_network import GraphNetwork
+from audit.network_ends import image_shape_of
 
 MODEL_FILE = "saved_model.pb"
 

@@ -15,7 +15,7 @@ from audit.attributions.gradient import Gradient
 from audit.attributions.integrated_gradients import IntegratedGradients
 from audit.certificate import CHECKS, DEFAULT_LIMITS, certify, trusted
 from audit.classifier import Classifier, Head
-from audit.networks import KerasNetwork
+from audit.keras_network import KerasNetwork
 from audit.tables import CERTIFICATE, frame
 from audit.types import BACKGROUND, FOREGROUND, IGNORE
 from tests.audit import broken

@@ -11,7 +11,7 @@ import pytest
 
 from audit.classifier import Classifier, Head, Preprocessing
 from audit.errors import ModelError
-from audit.networks import KerasNetwork
+from audit.keras_network import KerasNetwork
 from tests.classifiers import (
     AS_IT_IS,
     binary_classifier,

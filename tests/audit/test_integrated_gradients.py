@@ -8,7 +8,7 @@ from PIL import Image
 from audit.attributions.integrated_gradients import IntegratedGradients
 from audit.classifier import Classifier, Preprocessing
 from audit.errors import ConfigError
-from audit.networks import KerasNetwork
+from audit.keras_network import KerasNetwork
 from audit.types import MapStatus
 from tests.audit.fake_classifiers import FakeClassifier, along, linear, product, quadratic, ramp
 
