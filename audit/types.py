@@ -53,6 +53,7 @@ class Outline:
         is_known: True where an empty outline means "the thing is not there", not "nobody looked".
         size: (width, height) of the frame that the annotation states, the stored image's or the upright one's;
             None is the stored image.
+        is_relative: boxes and polygons are shares of the upright image's width and height instead of pixels.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -61,6 +62,7 @@ class Outline:
     mask: MaskFile | None = None
     is_known: bool = False
     size: tuple[int, int] | None = None
+    is_relative: bool = False
 
     @property
     def is_annotated(self) -> bool:
@@ -90,6 +92,24 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image file besides its pixels.
+
+    Attributes:
+        width, height: of the upright image, in pixels, before any resizing.
+        format: file format as the decoder names it: "JPEG", "PNG".
+        exif_camera: make and model; None where the file does not say.
+        n_bytes: size of the file.
+    """
+
+    width: int
+    height: int
+    format: str
+    exif_camera: str | None
+    n_bytes: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """Samples as arrays, all through one geometry.
 
@@ -99,6 +119,7 @@ class Batch:
         labels: int64 (B,), index of the label in the model's classes.
         foreground: uint8 (B, H, W) of BACKGROUND, FOREGROUND, IGNORE.
         regions: bool (B, H, W) by name of the confound.
+        facts: of the B files; empty where the images come from no file.
     """
 
     sample_ids: tuple[str, ...]
@@ -106,6 +127,7 @@ class Batch:
     labels: np.ndarray
     foreground: np.ndarray
     regions: Mapping[str, np.ndarray]
+    facts: tuple[ImageFacts, ...] = ()
 
 
 class MapStatus(StrEnum):
@@ -303,3 +325,87 @@ class AuditRun:
     verdicts: tuple[ClassVerdict, ...]
     suggestions: tuple[Suggestion, ...]
     exemplars: tuple[Exemplar, ...]
+
+
+class ChangeKind(StrEnum):
+    """What became of one statistic of a class between two runs."""
+
+    WORSENED = "worsened"
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    """No change was shown, and one that would matter is ruled out."""
+    INCOMPARABLE = "incomparable"
+    """Nothing can be said; the reason says why."""
+
+
+@dataclass(frozen=True)
+class ChangeLimits:
+    """The lines that a comparison draws; defaults stand in `pipelines/compare.py`, with their reasons.
+
+    Attributes:
+        q: false discovery rate over everything that was compared; each interval has the level 1 - q.
+        minimum_change: a mean change of less, as a share of mass or of decisions, is none.
+        ruled_out: what an interval must exclude before a statistic is called unchanged.
+        minimum_pairs: fewer pairs are not compared.
+    """
+
+    q: float
+    minimum_change: float
+    ruled_out: float
+    minimum_pairs: int
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """One row of the table `changes`: one statistic of one class, paired by sample.
+
+    Numbers are NaN where they were not or could not be measured; `reason` then says so.
+
+    Attributes:
+        label: class name.
+        method: attribution method; empty for a statistic that needs no map.
+        statistic: mass_inside, accuracy, mass_on.<confound>, <necessity or sufficiency>.<confound>.<intervention>.
+        reference, candidate: mean over the pairs.
+        difference, low, high: mean of candidate minus reference, with interval.
+        kind: what became of it.
+        n: pairs.
+        q_value: Benjamini-Hochberg adjusted, over everything that was compared.
+        n_needed: pairs that would decide; NaN where decided or not estimable.
+        reason: why it is incomparable, or a remark; empty where there is nothing to say.
+    """
+
+    label: str
+    method: str
+    statistic: str
+    reference: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    kind: ChangeKind
+    n: int
+    q_value: float
+    n_needed: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two finished runs held against each other.
+
+    Attributes:
+        reference, candidate: the runs.
+        changes: one per class, method and statistic.
+        n_pairs: samples that both runs audited, of the same image and label.
+        unpaired: sample ids by the reason why they have no partner; only reasons that occur.
+        differences: settings in which the runs differ, as `key: reference -> candidate`.
+        limits: the lines that were drawn.
+    """
+
+    reference: AuditRun
+    candidate: AuditRun
+    changes: tuple[ClassChange, ...]
+    n_pairs: int
+    unpaired: Mapping[str, tuple[str, ...]]
+    differences: tuple[str, ...]
+    limits: ChangeLimits

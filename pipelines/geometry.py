@@ -91,13 +91,14 @@ class Geometry:
         """
         if not outline.is_annotated:
             return np.full(self.target, IGNORE, dtype=np.uint8)
-        width, height = self._frame(outline)
+        width, height = self.upright_size if outline.is_relative else self._frame(outline)
         drawn = np.full((height, width), BACKGROUND, dtype=np.uint8)
+        scale = (width, height) if outline.is_relative else (1, 1)
         for box in outline.boxes:
-            _draw_box(drawn, box)
+            _draw_box(drawn, _scaled(box, scale))
         for points in outline.polygons:
-            _draw_polygon(drawn, points)
-        upright = np.array(self._upright(drawn, "outline"))
+            _draw_polygon(drawn, _scaled(points, scale))
+        upright = np.array(drawn if outline.is_relative else self._upright(drawn, "outline"))
         for lengths in outline.run_lengths:
             upright[self._upright(decode_run_lengths(lengths), "run lengths")] = FOREGROUND
         if outline.mask:
@@ -230,7 +231,12 @@ def _unpack(text: str) -> list[int]:
     return counts
 
 
-def _draw_box(drawn: np.ndarray, box: Box) -> None:
+def _scaled(coordinates: tuple[float, ...], scale: tuple[int, int]) -> tuple[float, ...]:
+    """(x, y, x, y, ...) times (width, height)."""
+    return tuple(value * scale[index % 2] for index, value in enumerate(coordinates))
+
+
+def _draw_box(drawn: np.ndarray, box: tuple[float, ...]) -> None:
     """Sets the pixels whose centre lies in the box, in an array of this module."""
     x0, y0, x1, y1 = checked_box(box)
     _check_overlap(drawn, (x0, y0, x1, y1), "box")

@@ -40,6 +40,8 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Tables that make an image folder one of Hugging Face's."""
 _N_SHOWN = 10
 _FARTHEST = 1e9
 
@@ -193,7 +195,7 @@ def read_rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
     if not rows:
         raise DatasetError(f"{path}: expected one row per sample, found the header alone")
     for row in rows:
-        if any("\udc80" <= character <= "\udcff" for character in row["label"]):
+        if any("\udc80" <= character <= "\udcff" for character in row.get("label", "")):
             raise DatasetError(
                 f"{path}: expected UTF-8, found other bytes in the label {row['label']!r}; save it as UTF-8"
             )

@@ -28,9 +28,9 @@ from pipelines.readers._annotations import (
     finish,
     mask_file,
     mirrored_mask,
-    read_rows,
     root_of,
 )
+from pipelines.readers._objects import Labels, labels_of, united
 
 __all__ = ["Coco"]
 
@@ -80,7 +80,7 @@ class CocoFile:
                     f"{self.path}: object {record.get('id')} of image {image_id}: {cause}",
                 ) from None
         size = self._size(image_id)
-        return {name: _union(outlines, size) for name, outlines in sorted(parts.items())}
+        return {name: united(outlines, size) for name, outlines in sorted(parts.items())}
 
     def split_by_label(self, image_id: str, label: str) -> tuple[Outline, dict[str, Outline]]:
         """The foreground of `label`, known to be empty where no object has it, and the rest as regions."""
@@ -96,11 +96,18 @@ class CocoFile:
         areas: dict[str, float] = defaultdict(float)
         names: dict[str, str] = {}
         for record in self.objects.get(image_id, []):
-            if record.get("category_id") in self.categories:
-                name = self.categories[record["category_id"]]
+            name = self._name(record)
+            if name is not None:
                 areas[self._class_of(name)] += _area(record)
                 names[self._class_of(name)] = name
         return names[min(areas, key=lambda name: (-areas[name], name))] if areas else None
+
+    def _name(self, record: Mapping[str, Any]) -> str | None:
+        """The category of an object; None where the file does not list it."""
+        try:
+            return self.categories.get(record.get("category_id"))
+        except TypeError:  # a list or a table where a number should stand
+            return None
 
     def _class_of(self, name: str) -> str:
         return self.classes.get(name, name)
@@ -148,10 +155,10 @@ class Coco:
             DatasetError: unreadable file, no image found, or none named in the manifest.
         """
         annotations = read_coco(self.config.path, self.config.labels)
-        labels = _labels_of(self.config)
+        labels = labels_of(self.config)
         return finish(self._entries(annotations, labels), self.config)
 
-    def _entries(self, annotations: CocoFile, labels: "_Labels | None") -> Iterator[Sample | Fault]:
+    def _entries(self, annotations: CocoFile, labels: Labels | None) -> Iterator[Sample | Fault]:
         folders = _image_folders(self.config)
         n_found = 0
         for record in annotations.images.values():
@@ -227,34 +234,6 @@ def read_coco(path: Path, classes: Mapping[str, str]) -> CocoFile:
     return CocoFile(path, images, objects, categories, classes)
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """Rows of a manifest by the image's path and by its bare file name."""
-
-    by_path: Mapping[str, Mapping[str, str]]
-    by_name: Mapping[str, list[Mapping[str, str]]]
-
-    def row(self, file_name: str) -> Mapping[str, str] | None:
-        """The row of an image; None where the manifest leaves it out."""
-        if file_name in self.by_path:
-            return self.by_path[file_name]
-        rows = self.by_name.get(PurePosixPath(file_name).name, [])
-        if len({row["label"] for row in rows}) > 1:
-            found = " and ".join(sorted({row["label"] for row in rows}))
-            raise DatasetError(f"data.manifest: expected one label for {file_name!r}, found {found}")
-        return rows[0] if rows else None
-
-
-def _labels_of(config: DataConfig) -> _Labels | None:
-    if config.manifest is None:
-        return None
-    rows = read_rows(config.manifest, ("path", "label"))
-    by_name: dict[str, list[Mapping[str, str]]] = defaultdict(list)
-    for row in rows:
-        by_name[PurePosixPath(row["path"]).name].append(row)
-    return _Labels({row["path"]: row for row in rows}, by_name)
-
-
 def _image_folders(config: DataConfig) -> list[Path]:
     """Where the images may lie, likeliest first."""
     if config.images:
@@ -306,16 +285,6 @@ def _run_lengths(segmentation: Mapping[str, Any]) -> RunLengths:
     counts = segmentation["counts"]
     return RunLengths(
         (height, width), counts if isinstance(counts, str) else tuple(int(count) for count in counts)
-    )
-
-
-def _union(outlines: list[Outline], size: Size | None) -> Outline:
-    return Outline(
-        boxes=tuple(box for outline in outlines for box in outline.boxes),
-        polygons=tuple(polygon for outline in outlines for polygon in outline.polygons),
-        run_lengths=tuple(lengths for outline in outlines for lengths in outline.run_lengths),
-        is_known=True,
-        size=size,
     )
 
 

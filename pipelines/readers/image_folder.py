@@ -17,6 +17,7 @@ from audit.types import Outline, Sample
 from pipelines.config import DataConfig
 from pipelines.readers._annotations import (
     IMAGE_SUFFIXES,
+    METADATA,
     Fault,
     Root,
     finish,
@@ -57,7 +58,7 @@ class ImageFolder:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether `path` has two or more class folders with images, and no folder of another format."""
-        if not path.is_dir():
+        if not path.is_dir() or any(True for name in METADATA for _ in path.glob(f"*/{name}")):
             return False
         classes = [folder for _, _, folder in _class_folders(_images_folder(path))]
         named = [folder for folder in classes if folder.name.lower() not in _NO_CLASSES]
