@@ -171,6 +171,8 @@ def damaged_json(valid: bytes, rng: random.Random) -> bytes:
     document = json.loads(valid)
     for _ in range(rng.randint(1, 3)):
         places = list(_places(document))
+        if not places:
+            break
         holder, key = rng.choice(places)
         if isinstance(holder, dict) and rng.random() < 0.2:
             del holder[key]

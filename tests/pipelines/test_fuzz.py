@@ -1,6 +1,7 @@
 """A short run of the fuzzing script; the long one is `python -m benchmarks.fuzz`."""
 
 import pytest
+
 from benchmarks.fuzz import damaged, damaged_json, formats, fuzz
 
 
