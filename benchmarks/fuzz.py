@@ -1,14 +1,16 @@
-"""Feeds damaged annotations to every reader: each must give samples, faults or one DatasetError, and soon.
+"""Feeds damaged annotations to every reader and damaged pictures to the decoder: nothing may crash or hang.
 
     python -m benchmarks.fuzz --inputs 100000
 
-A valid file of each format is damaged at random (bytes flipped, cut, doubled, replaced by what parsers stumble over; of
-JSON also values replaced by others), written, read, and every outline drawn. Anything raised that is not an AuditError,
-and any input that takes longer than a second, is printed with the seed that makes it again; the exit code is then 1.
+Each file must give samples, faults, or one AuditError, and soon. A valid file of each format is damaged at random
+(bytes flipped, cut, doubled, replaced by what parsers stumble over; of JSON also values replaced by others), written,
+read, and every outline drawn. Anything else that is raised, and any input that takes longer than a second, is printed
+with the seed that makes it again; the exit code is then 1.
 """
 
 import argparse
 import copy
+import io
 import json
 import random
 import sys
@@ -20,11 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from audit.errors import AuditError
 from audit.types import Sample
 from pipelines.config import DataConfig
 from pipelines.geometry import Geometry
-from pipelines.images import ImageFault
+from pipelines.images import ImageFault, decode
 from pipelines.readers.coco import Coco
 from pipelines.readers.hugging_face import HuggingFace
 from pipelines.readers.manifest import Manifest
@@ -146,6 +151,42 @@ def formats() -> tuple[Format, ...]:
     )
 
 
+def pictures() -> dict[str, bytes]:
+    """A small valid file of each image format, with an EXIF orientation where the format has one."""
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = {}
+    for name in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"):
+        buffer = io.BytesIO()
+        options = {"exif": exif} if name in ("JPEG", "PNG", "WEBP", "TIFF") else {}
+        picture.save(buffer, name, **options)
+        files[name.lower()] = buffer.getvalue()
+    return files
+
+
+def fuzz_pictures(name: str, valid: bytes, n_inputs: int, seed: int, folder: Path) -> dict[str, int]:
+    """Counts of what became of `n_inputs` damaged pictures; prints every failure."""
+    target = folder / f"picture.{name}"
+    outcomes = {"read": 0, "refused": 0, "failed": 0, "slow": 0}
+    for number in range(n_inputs):
+        target.write_bytes(damaged(valid, random.Random(f"{seed} {name} {number}")))
+        begun = time.perf_counter()
+        try:
+            decode(target, exif="apply", alpha="white", max_pixels=1_000_000)
+            outcomes["read"] += 1
+        except ImageFault:
+            outcomes["refused"] += 1
+        except Exception:  # whatever it is, it is a finding
+            outcomes["failed"] += 1
+            print(f"{name}, seed {seed}, input {number}:\n{traceback.format_exc()}", file=sys.stderr)
+        if time.perf_counter() - begun > LONGEST:
+            outcomes["slow"] += 1
+            print(f"{name}, seed {seed}, input {number}: slow", file=sys.stderr)
+    return outcomes
+
+
 def damaged(valid: bytes, rng: random.Random) -> bytes:
     """A copy with one to eight wounds."""
     text = bytearray(valid)
@@ -231,20 +272,32 @@ def fuzz(form: Format, n_inputs: int, seed: int, folder: Path) -> dict[str, int]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--inputs", type=int, default=100_000, help="damaged files, spread over the formats")
+    parser.add_argument(
+        "--inputs", type=int, default=100_000, help="damaged annotations, spread over the formats"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=10_000, help="damaged pictures, spread over the formats"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("| format | inputs | read | refused | failed | slow |\n|---|---|---|---|---|---|")
     n_bad = 0
-    forms = formats()
-    for form in forms:
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        forms, images = formats(), pictures()
+        for form in forms:
             n_inputs = -(-options.inputs // len(forms))
-            outcomes = fuzz(form, n_inputs, options.seed, Path(folder))
-        n_bad += outcomes["failed"] + outcomes["slow"]
-        counts = " | ".join(str(outcomes[key]) for key in ("read", "refused", "failed", "slow"))
-        print(f"| {form.name} | {n_inputs} | {counts} |", flush=True)
+            n_bad += tell(form.name, n_inputs, fuzz(form, n_inputs, options.seed, Path(folder) / form.name))
+        for name, valid in images.items():
+            n_inputs = -(-options.pictures // len(images))
+            n_bad += tell(name, n_inputs, fuzz_pictures(name, valid, n_inputs, options.seed, Path(folder)))
     return 1 if n_bad else 0
+
+
+def tell(name: str, n_inputs: int, outcomes: dict[str, int]) -> int:
+    """Prints a row; returns how many inputs are findings."""
+    counts = " | ".join(str(outcomes[key]) for key in ("read", "refused", "failed", "slow"))
+    print(f"| {name} | {n_inputs} | {counts} |", flush=True)
+    return outcomes["failed"] + outcomes["slow"]
 
 
 if __name__ == "__main__":

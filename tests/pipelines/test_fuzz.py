@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.fuzz import damaged, damaged_json, formats, fuzz
+from benchmarks.fuzz import damaged, damaged_json, formats, fuzz, fuzz_pictures, pictures
 
 
 @pytest.mark.parametrize("form", formats(), ids=lambda form: form.name)
@@ -11,6 +11,14 @@ def test_damaged_annotations_give_samples_faults_or_one_sentence(tmp_path, form)
     assert outcomes["failed"] == 0
     assert outcomes["read"] + outcomes["refused"] == 250
     assert outcomes["read"] > 0  # damage that nothing survives would test the first line of each parser alone
+
+
+@pytest.mark.parametrize(("name", "valid"), pictures().items(), ids=list(pictures()))
+def test_damaged_pictures_are_decoded_or_refused(tmp_path, name, valid):
+    outcomes = fuzz_pictures(name, valid, 100, seed=1, folder=tmp_path)
+    assert outcomes["failed"] == 0
+    assert outcomes["refused"] > 0
+    assert outcomes["read"] + outcomes["refused"] == 100
 
 
 def test_damage_is_damage():
