@@ -7,6 +7,8 @@ from typing import Any
 
 INPUT = 0
 """Key of the input among the values of a walk."""
+_FORWARDING = frozenset({"Reshape", "Flatten", "Squeeze"})
+"""Operations between an activation and the output that move no value to another class."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def _uniquely_named(steps: Sequence[Step]) -> tuple[Step, ...]:
 def _without_activation(steps: tuple[Step, ...], output: int) -> tuple[tuple[Step, ...], int, str | None]:
     """Steps without the final softmax or sigmoid, key of their output, and which it was."""
     producers = {key: index for index, step in enumerate(steps) for key in step.writes}
+    end = output
     while output in producers:
         index = producers[output]
         step = steps[index]
@@ -121,9 +124,11 @@ def _without_activation(steps: tuple[Step, ...], output: int) -> tuple[tuple[Ste
         elif (activation := _own_activation(step.operation)) is not None:
             linear = replace(step, operation=_linear_twin(step.operation))
             return (*steps[:index], linear, *steps[index + 1 :]), output, activation
+        elif type(step.operation).__name__ in _FORWARDING and len(step.reads) == 1:
+            (output,) = step.reads.values()
         else:
             break
-    return steps, output, None
+    return steps, end, None
 
 
 def _pure_activation(operation: Any) -> str | None:

@@ -23,6 +23,9 @@ from audit._keras_steps import (
 )
 from audit.errors import ModelError
 from audit.network_ends import (
+    activated,
+    agree,
+    class_rows,
     image_shape_of,
     logits_of,
     n_outputs_of,
@@ -30,9 +33,6 @@ from audit.network_ends import (
     probe_images,
     recovery,
 )
-
-TOLERANCE = 1e-4
-"""Largest difference of a walk's outputs from the model's own, relative to the largest output."""
 
 
 class KerasNetwork:
@@ -81,14 +81,14 @@ class KerasNetwork:
             raise ModelError(
                 "expected a model with channels last, (N, H, W, C); found layers with channels first"
             )
-        own = _own_outputs(model, probe)
+        own = class_rows(_own_outputs(model, probe), None)
         values = self._values(probe)
-        if not _agree(_activated(values[self._output], self.activation), own):
+        if not agree(activated(self._scores(values), self.activation), own):
             self._steps, self._output, self.activation = (whole(model),), 1, None
             values = self._values(probe)
-        logits = values[self._output]
+        logits = self._scores(values)
         self._folds = self._constants()
-        self.is_folded = bool(self._folds) and _agree(self._values(probe)[self._output], logits)
+        self.is_folded = bool(self._folds) and agree(self._scores(self._values(probe)), logits)
         if not self.is_folded:
             self._folds = {}
         self.activation, self._recovers = recovery(self.activation, outputs, np.asarray(logits))
@@ -102,7 +102,7 @@ class KerasNetwork:
         """Outputs (B, n_outputs) before softmax or sigmoid, and the outputs of `layers`."""
         values = self._values(inputs, frozenset(layers))
         keys = {step.name: step.writes[0] for step in self._steps}
-        logits = values[self._output]
+        logits = self._scores(values)
         return logits_of(logits, self.activation) if self._recovers else logits, [
             values[keys[layer]] for layer in layers
         ]
@@ -153,6 +153,10 @@ class KerasNetwork:
                     outputs = [convolved(source.operation, values[next(iter(source.reads.values()))], fold)]
                 values.update(zip(step.writes, outputs, strict=True))
         return values
+
+    def _scores(self, values: dict[int, Any]) -> Any:
+        """The outputs of a walk as rows of classes."""
+        return class_rows(values[self._output], None)
 
     def _constants(self) -> dict[int, Fold]:
         """Index of a batch norm's step -> the constants that take its place."""
@@ -213,17 +217,3 @@ def _own_outputs(model: Any, probe: np.ndarray) -> Any:
     if len(outputs) != 1:
         raise ModelError(f"expected a model with one output, the classes; found {len(outputs)} outputs")
     return outputs[0]
-
-
-def _agree(found: Any, expected: Any) -> bool:
-    """Whether outputs are the same but for rounding."""
-    difference = np.abs(np.asarray(found) - np.asarray(expected)).max()
-    return bool(difference <= TOLERANCE * np.abs(np.asarray(expected)).max())
-
-
-def _activated(logits: Any, activation: str | None) -> Any:
-    import tensorflow as tf
-
-    if activation == "softmax":
-        return tf.nn.softmax(logits)
-    return tf.nn.sigmoid(logits) if activation == "sigmoid" else logits

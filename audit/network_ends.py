@@ -11,6 +11,9 @@ import numpy as np
 
 from audit.errors import ModelError
 
+TOLERANCE = 1e-4
+"""Largest difference of outputs that are the same but for rounding, relative to the largest output."""
+
 
 def permuted_weights(weights: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """The weights of a layer with their values in another order, the same for all vectors of one length."""
@@ -54,6 +57,41 @@ def image_shape_of(found: Any, asked: tuple[int, int] | None) -> tuple[int, int]
         )
     height, width = asked or own
     return int(height), int(width)
+
+
+def class_rows(outputs: Any, n_rows: int | None) -> Any:
+    """Outputs as rows of classes, (N, K).
+
+    One number an image, (N,), is one class; spatial axes of size 1, (N, 1, 1, K), are left away. Where calls
+    have a fixed number of rows and that is 1, a row without its first axis is one as well. Other shapes stay.
+    """
+    import tensorflow as tf
+
+    rank = outputs.shape.rank
+    if n_rows == 1 and rank in (0, 1):
+        return tf.reshape(outputs, (1, -1))
+    if rank == 1:
+        return tf.expand_dims(outputs, -1)
+    if rank == 4 and outputs.shape[1] == 1 and outputs.shape[2] == 1:
+        return tf.squeeze(outputs, [1, 2])
+    return outputs
+
+
+def activated(logits: Any, activation: str | None) -> Any:
+    """What the model gives for these logits."""
+    import tensorflow as tf
+
+    if activation == "softmax":
+        return tf.nn.softmax(logits)
+    return tf.nn.sigmoid(logits) if activation == "sigmoid" else logits
+
+
+def agree(found: Any, expected: Any) -> bool:
+    """Whether outputs are the same but for rounding."""
+    mine, theirs = np.asarray(found), np.asarray(expected)
+    if mine.shape != theirs.shape:
+        return False
+    return bool(np.abs(mine - theirs).max() <= TOLERANCE * np.abs(theirs).max())
 
 
 def n_outputs_of(shape: tuple[int, ...], activation: str | None) -> int:

@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from audit.types import FOREGROUND, Batch, Sample
+from audit.types import FOREGROUND, Batch, ImageFacts, Sample
 from pipelines.config import RunConfig
 from pipelines.geometry import Geometry
 from pipelines.images import ImageFault, decode
+from pipelines.own_inputs import OwnInputs
 from pipelines.readers._annotations import Fault, fault_of
 
 Detected = Callable[[Sample, np.ndarray, str], Mapping[str, np.ndarray]]
@@ -39,6 +40,7 @@ class InputSettings:
         alpha: what transparent pixels are laid on.
         max_pixels: larger images are refused.
         region_names: regions of every batch.
+        own: the model's own preprocessing; pictures go through it, masks and boxes through `resize`.
     """
 
     target: tuple[int, int]
@@ -48,18 +50,22 @@ class InputSettings:
     alpha: Literal["white", "black", "drop"]
     max_pixels: int
     region_names: tuple[str, ...]
+    own: OwnInputs | None = None
 
 
-def settings_from(config: RunConfig, target: tuple[int, int], region_names: tuple[str, ...]) -> InputSettings:
+def settings_from(
+    config: RunConfig, target: tuple[int, int], region_names: tuple[str, ...], own: OwnInputs | None = None
+) -> InputSettings:
     """The settings of a configuration for a model input of `target` (height, width)."""
     return InputSettings(
         target=target,
-        resize=config.model.resize,
+        resize=own.mode if own else config.model.resize,
         antialias=config.model.antialias,
         exif=config.data.exif,
         alpha=config.data.alpha,
         max_pixels=config.data.max_pixels,
         region_names=tuple(region_names),
+        own=own,
     )
 
 
@@ -128,13 +134,14 @@ def batches(
 
 @dataclass(frozen=True)
 class _Row:
-    """One sample of a batch: float32 (H, W, 3), uint8 (H, W), bool (R, H, W)."""
+    """One sample of a batch: float32 (H, W, 3), uint8 (H, W), bool (R, H, W), and what is known of its file."""
 
     sample_id: str
     label: int
     image: np.ndarray
     foreground: np.ndarray
     regions: np.ndarray
+    facts: ImageFacts
 
 
 def _load_one(
@@ -166,9 +173,10 @@ def _load_one(
     return _Row(
         sample.sample_id,
         label,
-        geometry.image(decoded.pixels),
+        settings.own.image(decoded.pixels) if settings.own else geometry.image(decoded.pixels),
         foreground,
         regions & (foreground != FOREGROUND),
+        decoded.facts,
     )
 
 
@@ -180,4 +188,5 @@ def _batch(rows: Sequence[_Row], settings: InputSettings) -> Batch:
         labels=np.array([row.label for row in rows], dtype=np.int64),
         foreground=np.stack([row.foreground for row in rows]),
         regions=dict(zip(settings.region_names, regions, strict=True)),
+        facts=tuple(row.facts for row in rows),
     )

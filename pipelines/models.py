@@ -17,6 +17,7 @@ from pipelines.config import ModelConfig
 if TYPE_CHECKING:
     from audit.graph_network import GraphNetwork
     from audit.keras_network import KerasNetwork
+    from pipelines.own_inputs import OwnInputs
 
 CLASS_FILES = ("classes.txt", "class_names.txt", "labels.txt")
 """Names under which class names are found beside a model, after `<stem>.classes.txt`."""
@@ -49,21 +50,27 @@ class LoadedModel:
         classes: class names in output order; two for a binary model, that of output 0 first.
         digest: sha256 of the file or folder, hexadecimal.
         description: what the manifest records about it.
+        own_inputs: the model's own preprocessing, where the file has one: pictures have to go through it, and the
+            classifier's preprocessing is what was measured of it. None: nothing but the classifier's.
     """
 
     classifier: Classifier
     classes: tuple[str, ...]
     digest: str
     description: dict[str, Any]
+    own_inputs: "OwnInputs | None" = None
 
 
-def load_classifier(config: ModelConfig, *, batch_size: int, callers: int) -> LoadedModel:
+def load_classifier(
+    config: ModelConfig, *, batch_size: int, callers: int, are_names_needed: bool = True
+) -> LoadedModel:
     """The classifier of a configuration.
 
     Args:
         config: `[model]`.
         batch_size: rows of every call.
         callers: calls in flight at once.
+        are_names_needed: classes that have no names anywhere are an error; else they are named by their index.
 
     Raises:
         ModelError: the model cannot be loaded, is of another form, or does not fit its class names.
@@ -71,9 +78,14 @@ def load_classifier(config: ModelConfig, *, batch_size: int, callers: int) -> Lo
     """
     preprocessing = preprocessing_of(config)
     classes = read_classes(config)
-    network = _load_network(config)
+    network, own, signature = _load_network(config)
+    if own is not None:
+        _check_nothing_stated(config)
+        preprocessing = own.preprocessing
     head = _head(network)
     n_classes = 2 if head is Head.BINARY else network.n_outputs
+    if classes is None and not are_names_needed:
+        classes = tuple(str(index) for index in range(n_classes))
     if classes is None:
         looked = ", ".join(path.name for path in _class_files(config.path))
         raise ModelError(
@@ -91,7 +103,7 @@ def load_classifier(config: ModelConfig, *, batch_size: int, callers: int) -> Lo
         preprocessing,
         head=head,
         explain=config.explain,
-        batch_size=batch_size,
+        batch_size=getattr(network, "n_rows", None) or batch_size,
         callers=callers,
         feature_layer=config.feature_layer,
     )
@@ -100,6 +112,7 @@ def load_classifier(config: ModelConfig, *, batch_size: int, callers: int) -> Lo
         "image_shape": list(network.image_shape),
         "n_classes": n_classes,
         "head": str(head),
+        "activation": network.activation,
         "explain": config.explain,
         "feature_layer": classifier.feature_layer,
         "is_folded": getattr(network, "is_folded", False),
@@ -109,7 +122,22 @@ def load_classifier(config: ModelConfig, *, batch_size: int, callers: int) -> Lo
             "is_reversed": preprocessing.is_reversed,
         },
     }
-    return LoadedModel(classifier, classes, model_digest(config.path), description)
+    if signature:
+        description["signature"] = signature
+    if own is not None:
+        description["own_preprocessing"] = {"resize": own.mode, "is_base64": own.is_base64}
+    return LoadedModel(classifier, classes, model_digest(config.path), description, own)
+
+
+def _check_nothing_stated(config: ModelConfig) -> None:
+    """Refuses settings that would be applied on top of the model's own preprocessing."""
+    own = ("value_range", "mean", "std", "preset", "colour_order", "resize", "antialias")
+    stated = [f"model.{name}" for name in own if name in config.model_fields_set]
+    if stated:
+        raise ConfigError(
+            f"{config.path}: the model takes file bytes and prepares pictures by itself; leave "
+            f"{' and '.join(stated)} away"
+        )
 
 
 def read_classes(config: ModelConfig) -> tuple[str, ...] | None:
@@ -194,7 +222,8 @@ def _standardised(mean: tuple[float, ...], std: tuple[float, ...], is_reversed: 
     return Preprocessing(scale, offset, is_reversed)  # type: ignore[arg-type]
 
 
-def _load_network(config: ModelConfig) -> "KerasNetwork | GraphNetwork":
+def _load_network(config: ModelConfig) -> "tuple[KerasNetwork | GraphNetwork, OwnInputs | None, str]":
+    """The network, the preprocessing that its file brings, and the name of the signature, where it has them."""
     path = config.path
     if not path.exists():
         raise ModelError(f"{path}: there is no such model")
@@ -205,13 +234,17 @@ def _load_network(config: ModelConfig) -> "KerasNetwork | GraphNetwork":
             raise ModelError(
                 f"{path}: expected a SavedModel folder with {saved_models.MODEL_FILE} in it; found none"
             )
-        return saved_models.load_network(path, config.input_size, config.outputs, is_trusted=config.trust)
+        saved = saved_models.load_network(config)
+        return saved.network, saved.own_inputs, saved.signature
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(
             f"{path}: expected a .keras or .h5 file or a SavedModel folder, "
             f"found {path.suffix or 'no suffix'}"
         )
-    return _load_keras(config)
+    named = [name for name in ("signature", "input", "output", "tags") if getattr(config, name) is not None]
+    if named:
+        raise ConfigError(f"model.{named[0]}: goes with a SavedModel folder; {path.name} is a Keras file")
+    return _load_keras(config), None, ""
 
 
 def _load_keras(config: ModelConfig) -> "KerasNetwork":

@@ -2,35 +2,38 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from audit.errors import ModelError
 from audit.graph_network import GraphNetwork
 from audit.network_ends import image_shape_of
+from pipelines.config import ModelConfig
+from pipelines.own_inputs import OwnInputs, Read, measured
+from pipelines.saved_graphs import SavedGraph, Stage, chosen_tags, saved_graph
 
 MODEL_FILE = "saved_model.pb"
 
-_EFFECTS = frozenset(
-    {
-        *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "PyFuncStateless", "EagerPyFunc", "RemoteCall"),
-        *("WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2", "TFRecordReader"),
-        *("TFRecordReaderV2", "FixedLengthRecordReader", "FixedLengthRecordReaderV2", "TextLineDataset"),
-        *("TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2"),
-        *(
-            "SaveDataset",
-            "SaveDatasetV2",
-            "LoadDataset",
-            "SnapshotDataset",
-            "SnapshotDatasetV2",
-            "CacheDataset",
-        ),
-        *("CacheDatasetV2", "LMDBDataset", "SqlDataset", "RegisterDataset", "DataServiceDataset"),
-        *("DataServiceDatasetV2", "DataServiceDatasetV3", "DataServiceDatasetV4", "DebugIdentity"),
-        *("DebugIdentityV2", "DebugIdentityV3", "CreateSummaryFileWriter", "CreateSummaryDbWriter"),
-        *("Save", "SaveSlices", "DeleteFile"),
-    }
-)
+_EFFECT_NAMES = """
+    CSVDataset CSVDatasetV2 CacheDataset CacheDatasetV2 CreateSummaryDbWriter CreateSummaryFileWriter
+    DTensorRestoreV2 DataServiceDataset DataServiceDatasetV2 DataServiceDatasetV3 DataServiceDatasetV4
+    DatasetToTFRecord DebugIdentity DebugIdentityV2 DebugIdentityV3 DistributedSave DumpTensor EagerPyFunc
+    ExperimentalCSVDataset ExperimentalDatasetToTFRecord ExperimentalLMDBDataset
+    ExperimentalMatchingFilesDataset ExperimentalSqlDataset FileSystemSetConfiguration
+    FixedLengthRecordDataset FixedLengthRecordDatasetV2 FixedLengthRecordReader FixedLengthRecordReaderV2
+    ImportEvent LMDBDataset LMDBReader ListSnapshotChunksDataset LoadAndRemapMatrix LoadDataset MatchingFiles
+    MatchingFilesDataset PyFunc PyFuncStateless ReadFile RegisterDataset RegisterDatasetV2 RemoteCall RpcCall
+    RpcCheckStatus RpcClient RpcGetValue RpcServer RpcServerRegister RpcServerStart Save SaveDataset
+    SaveDatasetV2 SaveSlices SnapshotChunkDataset SnapshotDataset SnapshotDatasetReader SnapshotDatasetV2
+    SnapshotNestedDatasetReader SqlDataset StatsAggregatorSetSummaryWriter SummaryWriter TFRecordDataset
+    TFRecordDatasetV2 TFRecordReader TFRecordReaderV2 TextLineDataset TextLineReader TextLineReaderV2
+    WholeFileReader WholeFileReaderV2 WriteAudioSummary WriteFile WriteGraphSummary WriteHistogramSummary
+    WriteImageSummary WriteRawProtoSummary WriteScalarSummary WriteSummary
+"""
+_EFFECTS = frozenset(_EFFECT_NAMES.split())
 """Operations that read or write files, open connections or call Python; a classifier needs none of them."""
 _SAVERS = frozenset(
     {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename", "Restore", "RestoreSlice"}
@@ -43,35 +46,45 @@ def is_saved_model(path: Path) -> bool:
     return (path / MODEL_FILE).is_file()
 
 
-def load_network(
-    path: Path, image_shape: tuple[int, int] | None, outputs: str, *, is_trusted: bool
-) -> GraphNetwork:
-    """The network of a SavedModel's image signature.
+@dataclass(frozen=True)
+class SavedNetwork:
+    """What a SavedModel comes to.
+
+    Attributes:
+        network: pictures to scores.
+        own_inputs: the model's own preprocessing, where it has one; pictures then go through it.
+        signature: name of its signature; empty where tensors were named.
+    """
+
+    network: GraphNetwork
+    own_inputs: OwnInputs | None
+    signature: str
+
+
+def load_network(config: ModelConfig) -> SavedNetwork:
+    """The network of a SavedModel.
 
     Args:
-        path: the folder.
-        image_shape: height and width where the signature leaves them open.
-        outputs: "auto", "softmax", "sigmoid" or "logits".
-        is_trusted: run operations that reach beyond the model.
+        config: `[model]`; `trust` runs operations that reach beyond the model, `signature`, `input`, `output` and
+            `tags` choose a part of it.
 
     Raises:
         ModelError: damaged, of another form, or with operations that reach beyond the model.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    refuse_effects(path, is_trusted=is_trusted)
+    path = config.path
+    stored = looked_through(path, is_trusted=config.trust)
     try:
-        loaded = tf.saved_model.load(str(path))
-        signature = _image_signature(loaded.signatures)
-        frozen = convert_variables_to_constants_v2(
-            signature, lower_control_flow=False, aggressive_inlining=True
-        )
-        graph = frozen.graph.as_graph_def()
-        if not is_trusted:
-            _refuse(_operations(graph), _EFFECTS | _SAVERS)
-        shape = image_shape_of(tuple(frozen.inputs[0].shape.as_list()), image_shape)
-        return GraphNetwork(graph, _ends(frozen), shape, outputs)
+        meta = chosen_tags(stored, config.tags)
+        found = saved_graph(tf.saved_model.load(str(path), tags=list(meta.meta_info_def.tags)), meta, config)
+        if not config.trust:
+            for stage in (*found.networks[:1], *found.preprocesses[:1]):
+                _refuse(_operations(stage.graph), _EFFECTS | _SAVERS)
+        stage, own = _own(found)
+        shape = own.target if own else _stated_shape(stage, config)
+        network = GraphNetwork(stage.graph, (stage.start, stage.end), shape, config.outputs)
+        return SavedNetwork(network, own, found.signature)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from None
     except (
@@ -86,12 +99,68 @@ def load_network(
         raise ModelError(f"{path}: cannot be loaded as a SavedModel: {one_line(str(error))}") from None
 
 
-def refuse_effects(path: Path, *, is_trusted: bool) -> None:
+def _own(found: SavedGraph) -> tuple[Stage, OwnInputs | None]:
+    """The first network that can be fed, and what feeds it where that is the model's own work.
+
+    Networks that start at another place of one graph are one function; which of them is taken changes no map.
+    """
+    if not found.preprocesses:
+        return found.networks[0], None
+    refusals = []
+    for network, preprocess in zip(found.networks, found.preprocesses, strict=True):
+        try:
+            return network, measured(_reader(preprocess))
+        except ModelError as error:
+            refusals.append(error)
+    raise refusals[-1]
+
+
+def _reader(stage: Stage) -> Read:
+    """The function of file bytes that a stage is."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(stage.graph, name="")
+    shape = imported.get_tensor_by_name(stage.start).shape
+    is_one = shape.rank == 0
+
+    def decode(files: Any) -> Any:
+        (pictures,) = tf.graph_util.import_graph_def(
+            stage.graph, input_map={stage.start: files}, return_elements=[stage.end], name="preprocess"
+        )
+        return pictures
+
+    traced = tf.function(decode, autograph=False).get_concrete_function(
+        tf.TensorSpec(() if is_one else (1,), tf.string)
+    )
+
+    def read(file: bytes) -> np.ndarray:
+        pictures = np.asarray(traced(tf.constant(file if is_one else [file])).numpy(), dtype=np.float32)
+        return pictures[0] if pictures.ndim == 4 else pictures
+
+    return read
+
+
+def _stated_shape(stage: Stage, config: ModelConfig) -> tuple[int, int]:
+    """Height and width of the pictures that a stage takes."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default() as imported:
+        tf.graph_util.import_graph_def(stage.graph, name="")
+    shape = imported.get_tensor_by_name(stage.start).shape
+    stated = (None,) * 4 if shape.rank is None else tuple(shape.as_list())
+    return image_shape_of(stated, config.input_size)
+
+
+def looked_through(path: Path, *, is_trusted: bool) -> Any:
     """Looks through the operations of a SavedModel without running or loading anything.
 
     Args:
         path: the folder.
         is_trusted: accept operations that reach beyond the model; unknown ones are refused all the same.
+
+    Returns:
+        tensorflow.SavedModel, as stored.
 
     Raises:
         ModelError: the file is damaged, or has operations that read or write files or call Python, or that
@@ -125,6 +194,7 @@ def refuse_effects(path: Path, *, is_trusted: bool) -> None:
                     f"{path}: the operation {node.op!r} ({node.name}) is not part of TensorFlow; "
                     "export the model without custom operations"
                 )
+    return stored
 
 
 def one_line(text: str) -> str:
@@ -148,29 +218,3 @@ def _refuse(operations: Any, refused: frozenset[str]) -> None:
                 f"the operation {node.op!r} ({node.name}) reaches beyond the model, to files or to Python; "
                 "if you made this model yourself, set model.trust = true"
             )
-
-
-def _image_signature(signatures: Any) -> Any:
-    """The signature that takes images: the serving one if it does, else the only one that does."""
-    names = sorted(signatures, key=lambda name: (name != "serving_default", name != "serve", name))
-    for name in names:
-        tensors = list(signatures[name].structured_input_signature[1].values())
-        if len(tensors) == 1 and tensors[0].shape.rank == 4 and tensors[0].dtype.is_floating:
-            return signatures[name]
-    found = "; ".join(f"{name}: {_tensors(signatures[name])}" for name in names) or "none"
-    raise ModelError(f"expected a signature with one float input (N, height, width, 3); found {found}")
-
-
-def _tensors(signature: Any) -> str:
-    """What a signature takes, for a message."""
-    tensors = signature.structured_input_signature[1].values()
-    return ", ".join(f"{tensor.dtype.name} {tensor.shape}" for tensor in tensors)
-
-
-def _ends(frozen: Any) -> tuple[str, str]:
-    """Names of the image tensor and of the class tensor."""
-    outputs = [tensor for tensor in frozen.outputs if tensor.dtype.is_floating]
-    if len(frozen.inputs) != 1 or len(outputs) != 1:
-        found = f"{len(frozen.inputs)} inputs and {len(outputs)} outputs"
-        raise ModelError(f"expected one input, the image, and one output, the classes; found {found}")
-    return frozen.inputs[0].name, outputs[0].name
