@@ -21,7 +21,7 @@ from audit import tables as schema
 from audit.errors import RunError
 from audit.types import Sample
 from pipelines.engine import ShardRecord, Work, audit_shard, quarantine, score_samples
-from pipelines.engines import local
+from pipelines.engines import Engine, TaskLostError, WorkersLostError
 from pipelines.readers._annotations import Fault
 from pipelines.storage import Run, ShardFolder
 
@@ -67,20 +67,16 @@ class Piece(Protocol):
     def faults(self) -> Sequence[Fault]: ...  # noqa: D102
 
 
-class WorkersLostError(Exception):
-    """The workers of this round died or hang."""
-
-
 @dataclass
 class Crew:
     """The workers of a run: started when needed, replaced when lost.
 
     Attributes:
-        workers: processes; 0 works in this process.
+        engine: who they are.
         timeout_seconds: least time without any result before workers count as hanging.
     """
 
-    workers: int
+    engine: Engine
     timeout_seconds: float
     _executor: Executor | None = None
     _durations: list[float] = field(default_factory=list)
@@ -98,7 +94,7 @@ class Crew:
             WorkersLostError: they died.
         """
         if self._executor is None:
-            self._executor = local.start(self.workers)
+            self._executor = self.engine.start()
         try:
             return self._executor.submit(function, *arguments)
         except (BrokenExecutor, RuntimeError) as error:
@@ -133,7 +129,7 @@ class Crew:
     def dismiss(self) -> None:
         """Ends the workers, also in the middle of a task."""
         if self._executor is not None:
-            local.stop(self._executor)
+            self.engine.stop(self._executor)
             self._executor = None
 
     def _median(self) -> list[float]:
@@ -145,6 +141,7 @@ def outcome(future: Future[Any]) -> Any:
 
     Raises:
         WorkersLostError: its worker died.
+        TaskLostError: workers died of it, and others took their place.
     """
     try:
         return future.result()
@@ -173,7 +170,7 @@ def execute(
             on_shard(_rescue(work, suspects[0], crew, tasks))
             continue
         before = len(todo)
-        lost = _round(work, todo, crew, on_shard, tasks)
+        lost = _round(work, todo, crew, on_shard, tasks, deaths)
         if lost is None:
             continue
         crew.dismiss()
@@ -191,20 +188,33 @@ def execute(
 
 
 def _round(
-    work: Work, shards: Sequence[Piece], crew: Crew, on_shard: Callable[[ShardRecord], None], tasks: Tasks
+    work: Work,
+    shards: Sequence[Piece],
+    crew: Crew,
+    on_shard: Callable[[ShardRecord], None],
+    tasks: Tasks,
+    deaths: Counter[int],
 ) -> WorkersLostError | None:
-    """Submits shards and takes results; what broke the round, or None. At most a few shards are under way at once."""
+    """Submits shards and takes results; what broke the round, or None. At most a few shards are under way at once.
+
+    A shard that alone was lost is noted in `deaths` as a suspect.
+    """
     waiting = list(reversed(shards))
     for shard in shards:
         tasks.folder(Run(work.out)).forget_begun(shard.index)
-    under_way: set[Future[ShardRecord]] = set()
+    under_way: dict[Future[ShardRecord], Piece] = {}
     try:
         while waiting or under_way:
-            while waiting and len(under_way) < max(1, 2 * crew.workers):
-                under_way.add(crew.submit(tasks.audit, work, waiting.pop()))
-            for future in crew.first_done(under_way):
-                under_way.discard(future)
-                record = outcome(future)
+            while waiting and len(under_way) < max(1, 2 * crew.engine.slots):
+                shard = waiting.pop()
+                under_way[crew.submit(tasks.audit, work, shard)] = shard
+            for future in crew.first_done(set(under_way)):
+                shard = under_way.pop(future)
+                try:
+                    record = outcome(future)
+                except TaskLostError:
+                    deaths[shard.index] = DEATHS_BEFORE_RESCUE
+                    continue
                 crew.took(record.seconds)
                 on_shard(record)
     except WorkersLostError as error:
@@ -223,7 +233,8 @@ def _rescue(work: Work, shard: Piece, crew: Crew, tasks: Tasks) -> ShardRecord:
         try:
             parts.append(crew.result(tasks.score, work, samples))
         except WorkersLostError as error:
-            crew.dismiss()
+            if not isinstance(error, TaskLostError):
+                crew.dismiss()
             if len(samples) > 1:
                 middle = len(samples) // 2
                 stack += [samples[middle:], samples[:middle]]

@@ -1,5 +1,6 @@
 """`rightreasons run`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,19 +38,40 @@ def command(
     splits: Splits = None,
     per_class: PerClass = None,
     workers: Workers = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="local processes, or dask for a cluster.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of the dask scheduler, tcp://host:8786.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Score only this part, such as 3/16, for `merge`.")
+    ] = None,
     settings: Settings = None,
     force_new: Annotated[
         bool, typer.Option("--force-new", help="Drop what another audit left in the run folder.")
     ] = False,
 ) -> int:
     """Audit a model on a dataset; resumes by itself where it was interrupted."""
+    from pipelines.parts import parse_part
     from pipelines.progress import Progress
-    from pipelines.run import audit
-    from pipelines.terminal import tell
+    from pipelines.run import audit, score_part
+    from pipelines.terminal import tell, tell_path
 
-    loaded = configured(config, data, model, classes, masks, methods, splits, per_class, workers, settings)
+    chosen = [
+        f"run.{key}={json.dumps(value)}"
+        for key, value in (("engine", engine), ("scheduler", scheduler))
+        if value
+    ]
+    chosen += settings or []
+    loaded = configured(config, data, model, classes, masks, methods, splits, per_class, workers, chosen)
     folder = out or Path("runs") / (config.stem if config else loaded.data.path.stem)
     console = make_console()
+    if shard is not None:
+        part = parse_part(shard)
+        n_own, n_all = score_part(loaded, folder, part, progress=Progress(console), is_new=force_new)
+        tell_path(f"Part {part.number} of {part.of}: {n_own} of {n_all} samples", folder, console)
+        return DONE
     finished = audit(loaded, folder, progress=Progress(console), is_new=force_new)
     tell(finished, folder / "report" / "index.html", console)
     return DONE

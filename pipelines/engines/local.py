@@ -2,9 +2,15 @@
 
 import os
 from concurrent.futures import Executor, Future
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engine import start_worker
+
+if TYPE_CHECKING:
+    from pipelines.config import RunConfigSection
+
+__all__ = ["Local"]
 
 
 class InProcess(Executor):
@@ -20,27 +26,40 @@ class InProcess(Executor):
         return future
 
 
-def start(workers: int) -> Executor:
-    """An executor with that many processes; 0 works in this process."""
-    if workers == 0:
-        return InProcess()
-    from joblib.externals.loky import ProcessPoolExecutor
+@dataclass(frozen=True)
+class Local:
+    """Processes on this machine; the cores are shared out among them.
 
-    return ProcessPoolExecutor(  # type: ignore[no-any-return]
-        max_workers=workers,
-        initializer=start_worker,
-        initargs=(os.getpid(),),
-        env={"TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    Attributes:
+        run: `workers` is their number; 0 works in this process.
+    """
 
+    run: "RunConfigSection"
 
-def stop(executor: Executor) -> None:
-    """Ends the workers at once, also in the middle of a task."""
-    if isinstance(executor, InProcess):
-        return
-    executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]
+    @property
+    def slots(self) -> int:
+        """The processes."""
+        return self.run.workers
 
+    @property
+    def threads(self) -> int | None:
+        """An equal part of the cores; in this process, what TensorFlow chooses."""
+        return None if self.run.workers == 0 else max(1, (os.cpu_count() or 1) // self.run.workers)
 
-def threads(workers: int) -> int | None:
-    """TensorFlow threads for each of so many workers; None leaves the choice to TensorFlow."""
-    return None if workers == 0 else max(1, (os.cpu_count() or 1) // workers)
+    def start(self) -> Executor:
+        """The processes, started when they are first asked."""
+        if self.run.workers == 0:
+            return InProcess()
+        from joblib.externals.loky import ProcessPoolExecutor
+
+        return ProcessPoolExecutor(  # type: ignore[no-any-return]
+            max_workers=self.run.workers,
+            initializer=start_worker,
+            initargs=(os.getpid(),),
+            env={"TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+
+    def stop(self, executor: Executor) -> None:
+        """Kills the processes."""
+        if not isinstance(executor, InProcess):
+            executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg]

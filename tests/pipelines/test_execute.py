@@ -11,8 +11,9 @@ import pytest
 from audit import tables as schema
 from audit.errors import RunError
 from audit.types import Sample
-from pipelines.config import RunConfig
+from pipelines.config import RunConfig, RunConfigSection
 from pipelines.engine import ShardRecord, Work
+from pipelines.engines.local import Local
 from pipelines.execute import Crew, Tasks, execute
 from pipelines.shards import Shard
 from pipelines.storage import Run
@@ -59,6 +60,10 @@ def has_a_bug(work: Work, shard: Shard) -> ShardRecord:
     raise ZeroDivisionError("a bug")
 
 
+def local(workers: int) -> Local:
+    return Local(RunConfigSection(workers=workers))
+
+
 def work_in(folder: Path) -> Work:
     config = RunConfig.model_validate({"data": {"path": "d"}, "model": {"path": "m"}})
     return Work(config, folder, (), None)
@@ -73,7 +78,7 @@ def shards_of(*names: tuple[str, ...]) -> list[Shard]:
 def test_every_shard_is_worked_on_once_and_told(tmp_path):
     told = []
     shards = shards_of(("a", "b"), ("c",), ("d", "e"))
-    with Crew(2, PATIENCE) as crew:
+    with Crew(local(2), PATIENCE) as crew:
         execute(work_in(tmp_path), shards, crew, told.append, Tasks(audit, score))
     assert sorted(record.index for record in told) == [0, 1, 2]
     assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2"]
@@ -82,7 +87,7 @@ def test_every_shard_is_worked_on_once_and_told(tmp_path):
 
 def test_a_worker_that_is_killed_once_costs_only_what_was_under_way(tmp_path):
     shards = shards_of(("a",), ("b",), ("once", "c"), ("d",), ("e",), ("f",))
-    with Crew(1, PATIENCE) as crew:
+    with Crew(local(1), PATIENCE) as crew:
         execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
     tables = Run(tmp_path).merge_shards()
     assert list(tables["predictions"]["sample_id"]) == ["a", "b", "once", "c", "d", "e", "f"]
@@ -91,7 +96,7 @@ def test_a_worker_that_is_killed_once_costs_only_what_was_under_way(tmp_path):
 
 def test_the_one_image_that_kills_workers_is_found_and_quarantined(tmp_path):
     shards = shards_of(("a",), ("b", "c", "d", "poison", "e", "f", "g", "h"), ("i",))
-    with Crew(1, PATIENCE) as crew:
+    with Crew(local(1), PATIENCE) as crew:
         execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
     tables = Run(tmp_path).merge_shards()
     assert list(tables["predictions"]["sample_id"]) == ["a", "b", "c", "d", "e", "f", "g", "h", "i"]
@@ -104,19 +109,19 @@ def test_a_worker_that_hangs_is_replaced(tmp_path):
     shards = shards_of(("a",), ("hang",), ("b",))
     started = time.monotonic()
     # The patience has to cover the start of a worker on a busy machine.
-    with Crew(1, 15.0) as crew:
+    with Crew(local(1), 15.0) as crew:
         execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
     assert list(Run(tmp_path).merge_shards()["predictions"]["sample_id"]) == ["a", "hang", "b"]
     assert time.monotonic() - started < 120
 
 
 def test_workers_that_die_before_any_work_stop_the_run_with_one_sentence(tmp_path):
-    with Crew(1, PATIENCE) as crew, pytest.raises(RunError, match="before they began"):
+    with Crew(local(1), PATIENCE) as crew, pytest.raises(RunError, match="before they began"):
         execute(work_in(tmp_path), shards_of(("a",)), crew, lambda _: None, Tasks(never_begins, score))
 
 
 def test_a_bug_in_a_task_is_raised_and_not_tried_again(tmp_path):
-    with Crew(1, PATIENCE) as crew, pytest.raises(ZeroDivisionError):
+    with Crew(local(1), PATIENCE) as crew, pytest.raises(ZeroDivisionError):
         execute(work_in(tmp_path), shards_of(("a",), ("b",)), crew, lambda _: None, Tasks(has_a_bug, score))
 
 
@@ -124,6 +129,6 @@ def test_finished_shards_are_not_worked_on_again(tmp_path):
     shards = shards_of(("a",), ("b",))
     work = work_in(tmp_path)
     audit(work, shards[0])
-    with Crew(0, PATIENCE) as crew:
+    with Crew(local(0), PATIENCE) as crew:
         execute(work, shards, crew, lambda _: None, Tasks(audit, score))
     assert (tmp_path / "log").read_text().split() == ["0", "1"]
