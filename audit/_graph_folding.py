@@ -4,7 +4,7 @@ A batch norm at inference multiplies each channel by a constant and adds another
 matrix product without activation between them, both are the convolution's own: its kernel scaled, and a bias.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from audit._graph_nodes import attribute, on_the_way, operation_of, reduced_to, tensor_name
 
-Affine = tuple[np.ndarray, np.ndarray]
+Affine = tuple[Any, Any]
 """Scale and offset, float64, a number or one a channel."""
 
 _KERNELS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
@@ -166,7 +166,7 @@ def _is_a_channel(value: np.ndarray, n_channels: int) -> bool:
     )
 
 
-def _affine(node: Any, values: Sequence[np.ndarray]) -> Affine:
+def _affine(node: Any, values: Sequence[Any]) -> Affine:
     """Scale and offset of one operation."""
     if node.op == "Identity":
         return _ONE, _NONE
@@ -175,12 +175,11 @@ def _affine(node: Any, values: Sequence[np.ndarray]) -> Affine:
         scale = gamma / np.sqrt(variance + attribute(node, "epsilon").f)
         return scale, beta - mean * scale
     (value,) = values
-    of: dict[str, Callable[[], Affine]] = {
-        "Mul": lambda: (value, _NONE),
-        "RealDiv": lambda: (1.0 / value, _NONE),
-        "Sub": lambda: (_ONE, -value),
-    }
-    return of.get(node.op, lambda: (_ONE, value))()
+    if node.op == "Mul":
+        return value, _NONE
+    if node.op == "RealDiv":
+        return 1.0 / value, _NONE
+    return _ONE, (-value if node.op == "Sub" else value)
 
 
 def _n_channels(node: Any, kernel: np.ndarray) -> int:

@@ -83,6 +83,7 @@ class Classifier:
         image_shape: height and width of the images.
         head: what the outputs mean.
         batch_size: rows of every call of the network.
+        callers: calls that are best in flight at once.
         feature_layer: the layer of `features` and `layer_gradients` by default; None where none is spatial.
     """
 
@@ -90,6 +91,7 @@ class Classifier:
     image_shape: tuple[int, int]
     head: Head
     batch_size: int
+    callers: int
     feature_layer: str | None
 
     def __init__(
@@ -112,7 +114,7 @@ class Classifier:
         self._network = network
         self._preprocessing = preprocessing
         self._explain = explain
-        self._callers = callers
+        self.callers = callers
         self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
         self._lock = threading.Lock()
         if feature_layer is not None:
@@ -145,7 +147,7 @@ class Classifier:
             head=self.head,
             explain=self._explain,
             batch_size=self.batch_size,
-            callers=self._callers,
+            callers=self.callers,
             feature_layer=self.feature_layer,
         )
 
@@ -224,11 +226,11 @@ class Classifier:
 
         # An empty batch makes one call of padding, which knows the shapes of what it returns.
         starts = range(0, max(n_rows, 1), self.batch_size)
-        if len(starts) == 1 or self._callers == 1:
+        if len(starts) == 1 or self.callers == 1:
             calls = [call(start) for start in starts]
         else:
             # Two calls in flight use two cores better than one call split over them.
-            with ThreadPoolExecutor(min(self._callers, len(starts))) as pool:
+            with ThreadPoolExecutor(min(self.callers, len(starts))) as pool:
                 calls = list(pool.map(call, starts))
         return calls[0] if len(calls) == 1 else [np.concatenate(parts) for parts in zip(*calls, strict=True)]
 

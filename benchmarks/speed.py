@@ -1,17 +1,24 @@
-"""Every method against the pure batched-gradient floor of the same network, and against a peer, in one process.
+"""Every method against the pure gradient floor of the same network, and against its peers, in one process.
 
-    python -m benchmarks.speed --model model.keras [--images 8] [--steps 25] [--rounds 5]
+    python -m benchmarks.speed --model model.keras [--images 32] [--peer-images 2] [--steps 25] [--rounds 3]
+        [--peers DIR]
 
-The floor is the folded network's gradient on ready tensors, in calls of the same batch size with two calls in flight:
-what a method would take that did nothing but its gradients. Variants run in turn, round by round, so that a drift of
-the machine meets them all; medians are shown. The peer is the package `saliency` (extra `benchmarks`), in the way that
-is fastest for it: its call to the model is one traced function, its batches are of the number of steps.
+The floor of a method that spends gradients is the folded network's gradient graph alone, on tensors that are ready,
+in calls of the same batch size with two calls in flight: what a method would take that did nothing but its gradients.
+That of Grad-CAM is one forward pass plus the gradient behind the last feature map, likewise. Variants run in turn,
+round by round, so that a drift of the machine meets them all; ratios are medians of the rounds' ratios. Peers get the
+plain Keras model, which is all they take; those that are installed, in the environment or in the folder `--peers`,
+are measured, on fewer pictures, since they go picture by picture anyway; the others are named. The photographs are
+those that scikit-image ships. Takes five to eight minutes on two cores.
 """
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +26,71 @@ import numpy as np
 
 from audit.attributions._names import build
 from audit.classifier import Classifier
+from benchmarks._peers import PEERS, Subject
 from pipelines.config import ModelConfig
 from pipelines.models import load_classifier
 
 BATCH_SIZE = 16
+CALLERS = 2
+GRADIENT_FLOOR, CAM_FLOOR = "floor: gradients alone", "floor: forward passes and the head's gradients"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Something to measure.
+
+    Attributes:
+        name: how it is printed.
+        run: what is measured.
+        n_images: pictures it explains.
+        n_gradients: gradients, or passes, of each picture.
+        floor: name of the floor it is held against.
+        ours: the method of ours that a peer is held against; None for our own.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    n_images: int
+    n_gradients: int
+    floor: str
+    ours: str | None = None
 
 
 def main() -> None:
     """Prints a Markdown table."""
+    options = _options()
+    if options.peers:
+        # Behind the environment's own packages, so that a peer does not bring its versions of them.
+        sys.path.append(str(options.peers))
+    loaded = load_classifier(ModelConfig(path=options.model), batch_size=BATCH_SIZE, callers=CALLERS)
+    classifier = loaded.classifier
+    images = _photographs(options.images, classifier.image_shape)
+    targets = classifier.probabilities(images).argmax(axis=1)
+    variants = [
+        *_floors(classifier, images, targets, options.steps),
+        *_ours(classifier, images, targets, options.steps),
+        *_theirs(classifier, images, targets, options),
+    ]
+    _print(variants, _measured(variants, options.rounds), options)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--model", type=Path, required=True, help="a .keras file with its class names beside it"
     )
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    loaded = load_classifier(ModelConfig(path=arguments.model), batch_size=BATCH_SIZE, callers=2)
-    images = _photographs(arguments.images, loaded.classifier.image_shape)
-    seconds = _measured(
-        _variants(loaded.classifier, images, arguments.steps, arguments.model), arguments.rounds
+    parser.add_argument("--images", type=int, default=32, help="pictures for our methods and the floors")
+    parser.add_argument(
+        "--peer-images", type=int, default=2, help="pictures for the peers; 0 leaves them out"
     )
-    _print(seconds, arguments)
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--peers", type=Path, help="folder that peers are installed in, besides the environment"
+    )
+    return parser.parse_args()
 
 
 def _photographs(n: int, shape: tuple[int, int]) -> np.ndarray:
@@ -59,20 +107,44 @@ def _photographs(n: int, shape: tuple[int, int]) -> np.ndarray:
     return np.stack(crops).astype(np.float32)
 
 
-def _variants(
-    classifier: Classifier, images: np.ndarray, steps: int, model: Path
-) -> dict[str, tuple[int, Callable[[], Any]]]:
-    """Name -> (gradients a picture, what to run)."""
-    n = len(images)
-    targets = classifier.probabilities(images).argmax(axis=1)
-    seeds = np.arange(n, dtype=np.uint64)
+def _floors(classifier: Classifier, images: np.ndarray, targets: np.ndarray, steps: int) -> list[Variant]:
+    """The classifier's own graphs on tensors that are ready; what they return stays where it is."""
+    import tensorflow as tf
+
+    layer = str(classifier.feature_layer)
+    specs = [tf.TensorSpec((BATCH_SIZE, *images.shape[1:])), tf.TensorSpec((BATCH_SIZE,), tf.int64)]
+    bodies = {
+        GRADIENT_FLOOR: (classifier._gradients_graph, steps),
+        CAM_FLOOR: (lambda x, t: classifier._layer_graph(layer, x, t), 1),
+    }
+    starts = range(0, len(images) - BATCH_SIZE + 1, BATCH_SIZE)
+    ready = [
+        (tf.constant(images[start : start + BATCH_SIZE]), tf.constant(targets[start : start + BATCH_SIZE]))
+        for start in starts
+    ]
+    n_images = len(ready) * BATCH_SIZE
+    variants = []
+    for name, (body, n_gradients) in bodies.items():
+        graph = tf.function(body, input_signature=specs, autograph=False).get_concrete_function()
+
+        def run(graph: Any = graph, repeats: int = n_gradients) -> None:
+            with ThreadPoolExecutor(CALLERS) as pool:
+                list(pool.map(lambda rows: graph(*rows), ready * repeats))
+
+        variants.append(Variant(name, run, n_images, n_gradients, name))
+    return variants
+
+
+def _ours(classifier: Classifier, images: np.ndarray, targets: np.ndarray, steps: int) -> list[Variant]:
+    seeds = np.arange(len(images), dtype=np.uint64)
     parameters: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"n_steps": steps - 1},
         "blur_integrated_gradients": {"n_steps": steps - 1},
         "guided_integrated_gradients": {"n_steps": steps},
         "smoothgrad": {"n_samples": steps},
     }
-    methods = {
+    variants = []
+    for name, n_gradients in {
         "gradient": 1,
         "grad_cam": 1,
         "grad_cam_plus_plus": 1,
@@ -80,106 +152,74 @@ def _variants(
         "integrated_gradients": steps,
         "blur_integrated_gradients": steps,
         "guided_integrated_gradients": steps,
-    }
-    rows = np.repeat(images, steps, axis=0)
-    row_targets = np.repeat(targets, steps)
-    variants: dict[str, tuple[int, Callable[[], Any]]] = {
-        "floor: gradients alone": (steps, lambda: classifier.directional_gradients(rows, rows, row_targets)),
-        "floor: forward passes alone": (steps, lambda: classifier.logits(rows)),
-    }
-    for name, gradients in methods.items():
+    }.items():
         method = build(name, parameters, 0.05)
-        variants[name] = (gradients, lambda method=method: method(classifier, images, targets, seeds))  # type: ignore[misc]
-    return variants | _peers(images, targets, steps, model)
+
+        def run(method: Any = method) -> Any:
+            return method(classifier, images, targets, seeds)
+
+        floor = CAM_FLOOR if name.startswith("grad_cam") else GRADIENT_FLOOR
+        variants.append(Variant(name, run, len(images), n_gradients, floor))
+    return variants
 
 
-def _peers(
-    images: np.ndarray, targets: np.ndarray, steps: int, model: Path
-) -> dict[str, tuple[int, Callable[[], Any]]]:
-    """The same methods of the package `saliency`, if it is installed."""
-    try:
-        from saliency import core
-    except ImportError:
-        return {}
-    call = _peer_call(core, model)
-    scaled = images * 255.0
-
-    def each(mask: Callable[..., Any], **options: Any) -> Callable[[], list[Any]]:
-        return lambda: [
-            mask(x, call, {"target": int(t)}, **options) for x, t in zip(scaled, targets, strict=True)
-        ]
-
-    path = {"x_steps": steps, "batch_size": steps}
-    return {
-        "saliency: gradient": (1, each(core.GradientSaliency().GetMask)),
-        "saliency: smoothgrad": (steps, each(core.GradientSaliency().GetSmoothedMask, nsamples=steps)),
-        "saliency: integrated gradients": (
-            steps,
-            each(core.IntegratedGradients().GetMask, x_baseline=np.zeros_like(images[0]), **path),
-        ),
-        "saliency: blur integrated gradients": (
-            steps,
-            each(core.BlurIG().GetMask, steps=steps, batch_size=steps),
-        ),
-    }
-
-
-def _peer_call(core: Any, model: Path) -> Callable[..., dict[str, np.ndarray]]:
-    """The peer's way to the model: plain Keras inside one traced function a batch shape."""
+def _theirs(
+    classifier: Classifier, images: np.ndarray, targets: np.ndarray, options: argparse.Namespace
+) -> list[Variant]:
+    """The peers that are installed, by the method of ours that they are held against."""
     import keras
-    import tensorflow as tf
 
-    network = keras.models.load_model(model, compile=False)
-    if isinstance(network.layers[-1], keras.layers.Softmax):
-        network = keras.Model(network.inputs, network.layers[-1].input)
+    n_images = options.peer_images
+    if not n_images:
+        return []
+    model = keras.models.load_model(options.model, compile=False)
+    if isinstance(model.layers[-1], keras.layers.Softmax | keras.layers.Activation):
+        model = keras.Model(model.inputs, model.layers[-1].input)
+    inputs = images[:n_images] * np.float32(255)
+    layer = str(classifier.feature_layer)
+    subject = Subject(model, inputs, targets[:n_images], layer, options.steps, BATCH_SIZE)
+    variants = []
+    for peer in PEERS:
+        try:
+            found = peer(subject)
+        except ImportError as error:
+            print(f"- left out, not installed: {peer.__name__} ({error})", flush=True)
+            continue
+        for name, (ours, run) in found.items():
+            n_gradients = 1 if ours in ("gradient", "grad_cam") else options.steps
+            floor = CAM_FLOOR if ours == "grad_cam" else GRADIENT_FLOOR
+            variants.append(Variant(name, run, n_images, n_gradients, floor, ours))
+    return variants
 
-    @tf.function(jit_compile=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def gradients(batch: Any, target: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(batch)
-            score = network(batch, training=False)[:, target]
-        return tape.gradient(score, batch)
 
-    def call(values: Any, call_model_args: Any, expected_keys: Any) -> dict[str, np.ndarray]:
-        batch = tf.constant(np.asarray(values, np.float32))
-        target = tf.constant(call_model_args["target"])
-        return {core.base.INPUT_OUTPUT_GRADIENTS: gradients(batch, target).numpy()}
-
-    return call
-
-
-def _measured(
-    variants: dict[str, tuple[int, Callable[[], Any]]], rounds: int
-) -> dict[str, tuple[int, list[float]]]:
-    """Seconds of each round, after one that traces and warms up."""
-    seconds: dict[str, tuple[int, list[float]]] = {
-        name: (gradients, []) for name, (gradients, _) in variants.items()
-    }
+def _measured(variants: list[Variant], rounds: int) -> dict[str, list[float]]:
+    """Seconds a gradient of each round, after one that traces and warms up."""
+    seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for number in range(rounds + 1):
-        for name, (_, run) in variants.items():
+        for variant in variants:
             started = time.perf_counter()
-            run()
+            variant.run()
             if number:
-                seconds[name][1].append(time.perf_counter() - started)
+                spent = time.perf_counter() - started
+                seconds[variant.name].append(spent / variant.n_images / variant.n_gradients)
     return seconds
 
 
-def _print(seconds: dict[str, tuple[int, list[float]]], arguments: argparse.Namespace) -> None:
-    floor = _floor(seconds, "floor: gradients alone", arguments.images)
-    forward = _floor(seconds, "floor: forward passes alone", arguments.images)
-    print(f"{arguments.images} pictures, {arguments.steps} steps, batch {BATCH_SIZE}", end=", ")
-    print(f"medians of {arguments.rounds} rounds\n")
-    print("| what | s/picture | ms/gradient | x floor |\n|---|---|---|---|")
-    for name, (gradients, rounds) in seconds.items():
-        each = statistics.median(rounds) / arguments.images
-        base = forward if name.startswith("grad_cam") or "forward" in name else floor
-        print(f"| {name} | {each:.3f} | {1000 * each / gradients:.1f} | {each / gradients / base:.2f} |")
-    print("\nGrad-CAM is held against forward passes, everything else against gradients.")
+def _print(variants: list[Variant], seconds: dict[str, list[float]], options: argparse.Namespace) -> None:
+    print(f"{options.model.name}: {options.images} pictures ({options.peer_images} for the peers)", end=", ")
+    print(f"{options.steps} gradients each, batch {BATCH_SIZE}, medians of {options.rounds} rounds\n")
+    print("| what | s/picture | ms/gradient | x floor | x ours |\n|---|---|---|---|---|")
+    for variant in variants:
+        each = statistics.median(seconds[variant.name])
+        floor = _ratio(seconds[variant.name], seconds[variant.floor])
+        ours = "" if variant.ours is None else f"{_ratio(seconds[variant.name], seconds[variant.ours]):.1f}"
+        cells = (f"{each * variant.n_gradients:.3f}", f"{1000 * each:.1f}", f"{floor:.2f}", ours)
+        print(f"| {variant.name} | {' | '.join(cells)} |")
 
 
-def _floor(seconds: dict[str, tuple[int, list[float]]], name: str, n_images: int) -> float:
-    gradients, rounds = seconds[name]
-    return statistics.median(rounds) / n_images / gradients
+def _ratio(first: list[float], second: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
 if __name__ == "__main__":

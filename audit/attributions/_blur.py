@@ -48,10 +48,25 @@ class Blur:
         across = self._along_rows(np.ascontiguousarray(down.swapaxes(1, 2)), sigma)
         return np.ascontiguousarray(across.swapaxes(1, 2))
 
+    def line_by_line(self, image: np.ndarray, sigma: float) -> np.ndarray:
+        """float32 (H, C, W): one image of that layout, blurred by `sigma` pixels.
+
+        In this layout both products are of whole matrices. TensorFlow does them, on the threads that run the
+        model anyway: those of NumPy's library would fight with them for the processor.
+        """
+        import tensorflow as tf
+
+        if sigma == 0:
+            return np.asarray(image, dtype=np.float32)
+        height, _, width = image.shape
+        across = tf.matmul(image.reshape(-1, width), self._operator(width, sigma), transpose_b=True)
+        down = tf.matmul(self._operator(height, sigma), tf.reshape(across, (height, -1)))
+        return np.asarray(down.numpy().reshape(image.shape))
+
     def _along_rows(self, images: np.ndarray, sigma: float) -> np.ndarray:
         """Images (B, H, W, C) blurred along H: one product of large matrices an image."""
-        n_images, height = images.shape[:2]
-        blurred = self._operator(height, sigma) @ images.reshape(n_images, height, -1)
+        n_images, height, width, channels = images.shape
+        blurred = self._operator(height, sigma) @ images.reshape(n_images, height, width * channels)
         return np.asarray(blurred.reshape(images.shape), dtype=np.float32)
 
     def _operator(self, size: int, sigma: float) -> np.ndarray:

@@ -53,10 +53,9 @@ def compiled_label_maps(
         # Among equal costs the order decides; this is the one scikit-image takes.
         order = np.argsort(costs).astype(np.int32)
     levels = [scale / _GREY_LEVELS for scale in scales]
-    parents, sizes, dearest, remaining = kernels.join_for_all(ends, costs, order, min(levels))
-    segments = kernels.numbered(parents)
-    roots = np.flatnonzero(parents == np.arange(parents.size))
-    parts = segments[ends[remaining]], costs[remaining], sizes[roots], dearest[roots]
+    segments, *joined = kernels.join_for_all(ends, costs, order, min(levels))
+    sizes, dearest, remaining_ends, remaining_costs = joined
+    parts = remaining_ends, remaining_costs, sizes, dearest
     labels = [kernels.join(*parts, level, min_size) for level in levels]
     return [scale_labels[segments].reshape(image.shape[:2]) for scale_labels in labels]
 

@@ -29,18 +29,23 @@ def ascending(costs: np.ndarray) -> tuple[np.ndarray, bool]:
     """
     # Counting sorts on the bits of the costs in single precision, which order like the numbers.
     keys = costs.astype(np.float32).view(np.uint32)
+    counts = np.zeros((3, 2049), np.int64)
+    for key in keys:
+        for digit in range(3):
+            counts[digit, ((key >> (11 * digit)) & 2047) + 1] += 1
     order = np.arange(costs.size).astype(np.int32)
-    moved = np.empty_like(order)
-    for shift in (0, 11, 22):
-        starts = np.zeros(2049, np.int64)
-        for edge in range(keys.size):
-            starts[((keys[edge] >> shift) & 2047) + 1] += 1
-        starts = np.cumsum(starts)
+    moved, moved_keys = np.empty_like(order), np.empty_like(keys)
+    for digit in range(3):
+        starts = np.cumsum(counts[digit])
         for position in range(order.size):
-            digit = (keys[order[position]] >> shift) & 2047
-            moved[starts[digit]] = order[position]
-            starts[digit] += 1
+            # Keys move along with the order, so that they are read in sequence.
+            key = keys[position]
+            place = (key >> (11 * digit)) & 2047
+            moved[starts[place]] = order[position]
+            moved_keys[starts[place]] = key
+            starts[place] += 1
         order, moved = moved, order
+        keys, moved_keys = moved_keys, keys
     # What is left within equal single precision is settled by insertion.
     is_unique = True
     for position in range(1, order.size):
@@ -91,7 +96,7 @@ def numbered(parents: np.ndarray) -> np.ndarray:
 @compiled
 def join_for_all(
     ends: np.ndarray, costs: np.ndarray, order: np.ndarray, finest: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The joins that every scale from `finest` up makes, and the edges that remain for each scale to decide.
 
     An edge that the finest scale joins is joined by all as long as they agree on its two segments. From the
@@ -104,10 +109,11 @@ def join_for_all(
         finest: the smallest scale, see `join`.
 
     Returns:
-        parents: int32 (P,).
-        sizes: int32 (P,), pixels of the segment, at roots.
-        dearest: float64 (P,), dearest edge joined in the segment, at roots.
-        remaining: int32 (R,), edges between these segments in order.
+        segments: int32 (P,), the segment of each pixel, counted by their first pixels.
+        sizes: int32 (S,), pixels of each segment.
+        dearest: float64 (S,), dearest edge joined in it.
+        remaining_ends: int32 (R, 2), segments of each edge that remains, in order.
+        remaining_costs: float64 (R,).
     """
     n_pixels = ends.max() + 1
     parents = np.arange(n_pixels).astype(np.int32)
@@ -128,7 +134,21 @@ def join_for_all(
             is_open[a] = is_open[b] = False
             remaining[n_remaining] = edge
             n_remaining += 1
-    return parents, sizes, dearest, remaining[:n_remaining]
+    segments = numbered(parents)
+    remaining_ends = np.empty((n_remaining, 2), np.int32)
+    remaining_costs = np.empty(n_remaining)
+    for position in range(n_remaining):
+        edge = remaining[position]
+        remaining_ends[position, 0] = segments[ends[edge, 0]]
+        remaining_ends[position, 1] = segments[ends[edge, 1]]
+        remaining_costs[position] = costs[edge]
+    n_segments = segments.max() + 1
+    segment_sizes, segment_dearest = np.empty(n_segments, np.int32), np.empty(n_segments)
+    for pixel in range(n_pixels):
+        if parents[pixel] == pixel:
+            segment_sizes[segments[pixel]] = sizes[pixel]
+            segment_dearest[segments[pixel]] = dearest[pixel]
+    return segments, segment_sizes, segment_dearest, remaining_ends, remaining_costs
 
 
 @compiled

@@ -79,6 +79,11 @@ def build(name: str, parameters: Mapping[str, Mapping[str, Any]], error_budget: 
     return SmoothGrad(method, **given)
 
 
+def plain(name: str) -> str:
+    """The method without noisy copies around it."""
+    return _parsed(name)[0]
+
+
 def _parsed(name: str) -> tuple[str, bool]:
     """The method's file and whether it is smoothed."""
     parts = [_one(part, name) for part in _without_plus_plus(name).split("+")]

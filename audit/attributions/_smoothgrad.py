@@ -6,7 +6,9 @@ Source: Smilkov, Thorat, Kim, Viégas, Wattenberg. SmoothGrad: removing noise by
 arXiv:1706.03825; Hooker et al. A Benchmark for Interpretability Methods. NeurIPS 2019. arXiv:1806.10758
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -57,52 +59,53 @@ class SmoothGrad:
         method's budget: the error of a mean map is at most the mean of the errors.
         """
         n_together = max(_CALLS_AT_ONCE * classifier.batch_size // self.n_samples, 1)
-        parts = [
-            self._explain(
-                classifier,
-                images[start : start + n_together],
-                targets[start : start + n_together],
-                seeds[start : start + n_together],
-            )
-            for start in range(0, len(images), n_together)
-        ]
+        # No picture is one part too, which knows the shape of the maps.
+        parts = [slice(first, first + n_together) for first in range(0, max(len(images), 1), n_together)]
+        explained = []
+        with ThreadPoolExecutor(1) as pool:
+            # Noise of the next images is drawn while the model works on these.
+            drawn = pool.submit(self._copies, images[parts[0]], seeds[parts[0]])
+            for part, after in zip_longest(parts, parts[1:], fillvalue=slice(0, 0)):
+                copies, drawn = drawn.result(), pool.submit(self._copies, images[after], seeds[after])
+                explained.append(self._explain(classifier, copies, targets[part], seeds[part]))
         return AttributionBatch(
-            maps=np.concatenate([part.maps for part in parts]),
-            status=np.concatenate([part.status for part in parts]),
-            approx_error=np.concatenate([part.approx_error for part in parts]),
-            local_error=np.concatenate([part.local_error for part in parts]),
-            n_gradients=np.concatenate([part.n_gradients for part in parts]),
-            resolution=parts[0].resolution,
+            maps=np.concatenate([part.maps for part in explained]),
+            status=np.concatenate([part.status for part in explained]),
+            approx_error=np.concatenate([part.approx_error for part in explained]),
+            local_error=np.concatenate([part.local_error for part in explained]),
+            n_gradients=np.concatenate([part.n_gradients for part in explained]),
+            resolution=explained[0].resolution,
         )
 
     def _explain(
-        self, classifier: Classifier, images: np.ndarray, targets: np.ndarray, seeds: np.ndarray
+        self, classifier: Classifier, copies: np.ndarray, targets: np.ndarray, seeds: np.ndarray
     ) -> AttributionBatch:
         """A few images, all their copies through the method at once."""
-        copies = np.concatenate(
-            [self._copies(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
-        )
         # Copies keep their sample's seed: a random baseline is the same for all of them.
         each = self.method(
             classifier, copies, np.repeat(targets, self.n_samples), np.repeat(seeds, self.n_samples)
         )
-        grouped = each.maps.reshape(len(images), self.n_samples, *each.maps.shape[1:])
+        grouped = each.maps.reshape(len(targets), self.n_samples, *each.maps.shape[1:])
         maps = (np.square(grouped) if self.squared else grouped).mean(axis=1, dtype=np.float64)
-        local_error = each.local_error.reshape(len(images), -1).mean(axis=1)
+        local_error = each.local_error.reshape(len(targets), self.n_samples).mean(axis=1)
         return AttributionBatch(
             maps=maps.astype(np.float32),
-            status=self._status(maps, each.status.reshape(len(images), -1), local_error),
-            approx_error=each.approx_error.reshape(len(images), -1).mean(axis=1),
+            status=self._status(maps, each.status.reshape(len(targets), self.n_samples), local_error),
+            approx_error=each.approx_error.reshape(len(targets), self.n_samples).mean(axis=1),
             local_error=local_error,
-            n_gradients=each.n_gradients.reshape(len(images), -1).sum(axis=1),
+            n_gradients=each.n_gradients.reshape(len(targets), self.n_samples).sum(axis=1),
             resolution=each.resolution,
         )
 
-    def _copies(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """float32 (n_samples, H, W, C), drawn from the sample's own seed."""
-        rng = np.random.default_rng([_NOISE_STREAM, seed])
-        noise = rng.standard_normal((self.n_samples, *image.shape), dtype=np.float32)
-        return np.asarray(image + np.float32(self.sigma) * noise)
+    def _copies(self, images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        """float32 (B * n_samples, H, W, C), the copies of each image drawn from its sample's own seed."""
+        copies = np.empty((len(images), self.n_samples, *images.shape[1:]), dtype=np.float32)
+        for of_image, image, seed in zip(copies, images, seeds, strict=True):
+            rng = np.random.default_rng([_NOISE_STREAM, int(seed)])
+            rng.standard_normal(out=of_image, dtype=np.float32)
+            of_image *= np.float32(self.sigma)
+            of_image += image
+        return copies.reshape(-1, *images.shape[1:])
 
     def _status(self, maps: np.ndarray, copies: np.ndarray, local_error: np.ndarray) -> np.ndarray:
         """object (B,) of MapStatus, from those of the copies, object (B, n_samples)."""

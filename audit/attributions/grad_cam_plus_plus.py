@@ -1,9 +1,10 @@
 """Grad-CAM++: the feature maps of a layer, weighted by positive gradients that each count by its alpha.
 
 The explained function is Y = exp(S), S the score, whose derivatives by the layer A are powers of g = dS/dA
-where the network behind A is piecewise linear: dY/dA = exp(S) g, and alpha = g^2 / (2 g^2 + sum(A) g^3).
-Where that denominator is 0, alpha is 0. The factor exp(S) > 0 is common to a whole map and left out: it
-changes neither the order nor the shares of a map, and overflows for large scores.
+where the network behind A is piecewise linear: dY/dA = exp(S) g, and alpha = g^2 / (2 g^2 + sum(A) g^3), which
+is 1 / (2 + sum(A) g). Where that denominator is 0, alpha is 0; where g is not positive, alpha does not count.
+The factor exp(S) > 0 is common to a whole map and left out: it changes neither the order nor the shares of a
+map, and overflows for large scores.
 Source: Chattopadhyay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-based Visual
 Explanations. WACV 2018, sec. 3.2 and 3.3. arXiv:1710.11063
 """
@@ -40,17 +41,10 @@ class GradCamPlusPlus:
             ModelError: the model has no such layer, or no spatial layer at all.
         """
         activations, gradients = classifier.layer_gradients(images, targets, self.layer)
-        maps, gradient = activations.astype(np.float64), gradients.astype(np.float64)
-        weights = (_alphas(maps, gradient) * np.maximum(gradient, 0.0)).sum(axis=(1, 2))
-        coarse = np.einsum("bhwc,bc->bhw", maps, weights)
+        denominators = 2.0 + activations.sum(axis=(1, 2), keepdims=True) * gradients
+        counts = (gradients > 0) & (denominators != 0)
+        shares = np.divide(gradients, denominators, out=np.zeros_like(gradients), where=counts)
+        weights = shares.sum(axis=(1, 2), dtype=np.float64)
+        coarse = np.einsum("bhwc,bc->bhw", activations, weights)
         kept = np.maximum(coarse, 0.0) if self.relu else coarse
         return without_path(enlarge(kept, classifier.image_shape), coarse.shape[1:])
-
-
-def _alphas(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
-    """Weight of each cell's gradient, (B, h, w, C); 0 where the closed form is 0 / 0 or has no value."""
-    squares = gradients**2
-    denominators = 2.0 * squares + maps.sum(axis=(1, 2), keepdims=True) * gradients**3
-    alphas = np.zeros_like(squares)
-    np.divide(squares, denominators, out=alphas, where=denominators != 0)
-    return alphas

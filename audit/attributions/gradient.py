@@ -25,5 +25,6 @@ class Gradient:
     ) -> AttributionBatch:
         """Maps in score per unit of intensity; EMPTY where the score is locally constant."""
         # A direction of ones sums over the channels in the graph: a third of the numbers come back.
-        _, maps = classifier.directional_gradients(images, np.ones_like(images), targets)
+        ones = np.broadcast_to(np.float32(1), images.shape)
+        _, maps = classifier.directional_gradients(images, ones, targets)
         return without_path(maps, classifier.image_shape)

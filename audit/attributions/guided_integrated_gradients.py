@@ -12,25 +12,24 @@ sec. 4, algorithm 1. arXiv:2106.09788
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from audit import baselines
 from audit.attributions._paths import Integral, attribution_batch
+from audit.attributions._schedule import Walk, Work, finish
 from audit.classifier import Classifier
 from audit.errors import ConfigError
 from audit.types import AttributionBatch
 
 __all__ = ["GuidedIntegratedGradients"]
 
-_LOCKSTEP_CALLS = 2
-"""Images walked together, in calls of the classifier: memory does not grow with the batch."""
+_HELD_ARRAYS = 6
+"""Arrays of float64 that a path holds on its way."""
 
-_THREADS = 2
-"""Images whose next step is worked out at once; NumPy lets go of the interpreter meanwhile."""
+_LAST = np.int32(np.iinfo(np.int32).max)
+"""Comes after the bits of every number."""
 
 _ARRIVED = 1e-9
 """Distances closer than this share are equal; the algorithm is stated in real numbers."""
@@ -76,54 +75,18 @@ class GuidedIntegratedGradients:
     ) -> AttributionBatch:
         """Maps in units of the score, for n_steps gradients a sample and baseline, and a forward pass."""
         starts = baselines.build(self.baseline, images, seeds)
-        n_together = _LOCKSTEP_CALLS * classifier.batch_size
-        integrals = [
-            integral
-            for start in starts
-            for first in range(0, len(images), n_together)
-            for integral in self._walk(
-                classifier,
-                start[first : first + n_together],
-                images[first : first + n_together],
-                targets[first : first + n_together],
-            )
-        ]
+        scores = classifier.scores(images, targets)
+        paths = _GuidedPaths(self, classifier, np.concatenate(starts), images, targets, scores)
+        held_bytes = int(_HELD_ARRAYS * 8 * np.prod(images.shape[1:]))
+        work = Work(len(paths.starts), paths.walk, paths.evaluate, held_bytes)
         return attribution_batch(
-            integrals,
+            finish(work, batch_size=classifier.batch_size, callers=classifier.callers),
+            image_shape=images.shape[1:3],
             distances=baselines.score_distance(classifier, images, starts, targets),
             error_budget=self.error_budget,
         )
 
-    def _walk(
-        self, classifier: Classifier, starts: np.ndarray, images: np.ndarray, targets: np.ndarray
-    ) -> list[Integral]:
-        """Some images, side by side from their baselines to themselves."""
-        ways = images.astype(np.float64) - starts
-        lengths = np.abs(ways)
-        progress = np.zeros(ways.shape)
-        maps = np.zeros(images.shape[:3])
-        quadratures = np.zeros((self.n_steps, len(images)))
-        scores = np.zeros((self.n_steps + 1, len(images)))
-        points = starts
-
-        def advance(step: int, gradients: np.ndarray, i: int) -> np.ndarray:
-            moved = self._step(step + 1, progress[i], lengths[i], gradients[i])
-            change = np.einsum("hwc,hwc,hwc->hw", moved - progress[i], ways[i], gradients[i])
-            maps[i] += change
-            quadratures[step, i] = change.sum()
-            progress[i] = moved
-            return np.asarray(starts[i] + moved * ways[i], dtype=np.float32)
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for step in range(self.n_steps):
-                scores[step], gradients = classifier.input_gradients(points, targets)
-                points = np.stack(list(pool.map(partial(advance, step, gradients), range(len(images)))))
-        scores[-1] = classifier.scores(images, targets)
-        residuals = np.abs(quadratures - np.diff(scores, axis=0)).sum(axis=0)
-        differences = scores[-1] - scores[0]
-        return [Integral(maps[i], differences[i], residuals[i], self.n_steps) for i in range(len(images))]
-
-    def _step(self, step: int, progress: np.ndarray, lengths: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    def step(self, step: int, progress: np.ndarray, lengths: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Where one image's path is after a step: the sum of its distances to the end has fallen by 1 /
         n_steps.
 
@@ -141,18 +104,71 @@ class GuidedIntegratedGradients:
         ahead = min(alpha + self.max_dist, 1.0)
         moved = np.maximum(progress, max(alpha - self.max_dist, 0.0))
         whole = lengths.sum()
-        needed = alpha * whole - np.vdot(lengths, moved)
-        size = np.abs(gradient)
+        needed = alpha * whole - _product(lengths, moved)
+        # The bits of numbers that are not negative are ordered as the numbers are, and sort faster.
+        size = np.abs(gradient).view(np.int32)
         # A value without a way has arrived wherever it is.
-        np.copyto(size, np.inf, where=(moved >= ahead) | (lengths == 0.0))
+        has_arrived = (moved >= ahead) | (lengths == 0.0)
+        size |= has_arrived.astype(np.int32) * _LAST
         nth = int(self.fraction * (size.size - 1))
         while needed > _ARRIVED * whole:
-            chosen = (size <= np.partition(size, nth, axis=None)[nth]) & np.isfinite(size)
-            room = np.where(chosen, ahead - moved, 0.0)
-            reach = np.vdot(lengths, room)
+            limit = min(np.partition(size, nth, axis=None)[nth], _LAST - 1)
+            chosen = size <= limit
+            room = ahead - moved
+            room *= chosen
+            reach = _product(lengths, room)
             if reach == 0.0:
                 break
-            moved = moved + min(needed / reach, 1.0) * room
+            room *= min(needed / reach, 1.0)
+            moved += room
             needed -= reach
-            np.copyto(size, np.inf, where=chosen)
+            size |= chosen.astype(np.int32) * _LAST
         return np.asarray(moved)
+
+
+def _product(first: np.ndarray, second: np.ndarray) -> float:
+    """The sum of products of two arrays; NumPy's own dot product starts threads that the model's wait for."""
+    return float(np.einsum("hwc,hwc->", first, second))
+
+
+@dataclass(frozen=True)
+class _GuidedPaths:
+    """One path a row of `starts`; the images and targets repeat, once for each baseline."""
+
+    method: GuidedIntegratedGradients
+    classifier: Classifier
+    starts: np.ndarray
+    images: np.ndarray
+    targets: np.ndarray
+    scores: np.ndarray
+
+    def evaluate(self, owners: np.ndarray, points: list[np.ndarray]) -> list[tuple[float, np.ndarray]]:
+        """Score and gradient at points of the paths."""
+        targets = self.targets[owners % len(self.images)]
+        return list(zip(*self.classifier.input_gradients(np.stack(points), targets), strict=True))
+
+    def walk(self, number: int) -> Walk:
+        """From a baseline to its image, asking for the gradient at one point after another."""
+        start, row = self.starts[number], number % len(self.images)
+        way = self.images[row].astype(np.float64) - start
+        lengths = np.abs(way)
+        progress, total = np.zeros_like(way), np.zeros_like(way)
+        point = start
+        scores, quadratures = [], []
+        for step in range(1, self.method.n_steps + 1):
+            ((score, gradient),) = yield [point], 1
+            moved = self.method.step(step, progress, lengths, gradient)
+            change = moved - progress
+            change *= way
+            change *= gradient
+            total += change
+            scores.append(score)
+            quadratures.append(change.sum())
+            progress, point = moved, (moved * way + start).astype(np.float32)
+        differences = np.diff([*scores, self.scores[row]])
+        return Integral(
+            map=total.sum(axis=-1).astype(np.float32),
+            difference=float(differences.sum()),
+            residual=float(np.abs(quadratures - differences).sum()),
+            n_gradients=self.method.n_steps,
+        )

@@ -57,7 +57,8 @@ class IntegratedGradients:
             np.tile(targets, len(starts)),
         )
         return attribution_batch(
-            integrate(paths, self._budget, batch_size=classifier.batch_size),
+            integrate(classifier, paths, self._budget),
+            image_shape=images.shape[1:3],
             distances=baselines.score_distance(classifier, images, starts, targets),
             error_budget=self.error_budget,
         )
@@ -81,22 +82,24 @@ class _StraightPaths:
         height, width = self.starts.shape[1:3]
         return int(4 * height * width)
 
-    def evaluate(self, owners: np.ndarray, places: np.ndarray) -> list[Node]:
+    def evaluate(self, owners: np.ndarray, places: list[float]) -> list[Node]:
         directions = self.directions[owners]
-        points = places.astype(np.float32)[:, None, None, None] * directions
-        points += self.starts[owners]
+        points = np.empty_like(directions)
+        for point, direction, owner, place in zip(points, directions, owners, places, strict=True):
+            # Row by row, so that a row is still in the processor's cache when its start is added.
+            np.multiply(direction, np.float32(place), out=point)
+            point += self.starts[owner]
         scores, maps = self.classifier.directional_gradients(points, directions, self.targets[owners])
+        sums = maps.sum(axis=(1, 2), dtype=np.float64)
         # Copies, because a view would keep the maps of a whole call alive.
         return [
-            Node(float(place), float(score), (float(row.sum(dtype=np.float64)), row.copy()))
-            for place, score, row in zip(places, scores, maps, strict=True)
+            Node(place, float(score), (float(slope), row.copy()))
+            for place, score, slope, row in zip(places, scores, sums, maps, strict=True)
         ]
 
     def quadrature(self, left: Node, right: Node) -> float:
         slopes: float = left.values[0] + right.values[0]
         return 0.5 * (right.place - left.place) * slopes
 
-    def segment_map(self, left: Node, right: Node) -> np.ndarray:
-        return np.asarray(
-            0.5 * (right.place - left.place) * (left.values[1].astype(np.float64) + right.values[1])
-        )
+    def share(self, before: Node, node: Node, after: Node) -> np.ndarray:
+        return np.asarray(node.values[1] * np.float32(0.5 * (after.place - before.place)))

@@ -18,6 +18,7 @@ class FakeClassifier:
     function: ScoreAndGradient
     image_shape: tuple[int, int] = (4, 4)
     batch_size: int = 4
+    callers: int = 1
     n_classes: int = 2
     head: Head = Head.SOFTMAX
     feature_layer: str | None = None

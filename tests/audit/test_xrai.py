@@ -28,6 +28,7 @@ class LinearClassifier:
     n_classes: int = 2
     head: Head = Head.BINARY
     batch_size: int = 8
+    callers: int = 1
 
     def logits(self, images):
         scores = (images.astype(np.float64) * self.weights).sum(axis=(1, 2, 3))
