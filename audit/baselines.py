@@ -43,7 +43,7 @@ def build(choice: Choice | Sequence[Choice], images: np.ndarray, seeds: np.ndarr
         choice: what to start from: black; white; black_white (both); grey (level 0.5); random (each value
             uniform in
             [0, 1], drawn from the sample's seed); blurred (the image itself, by 20 pixels at 224, scaled with
-            its longer side); a grey level; a picture; or several of these.
+            its longer side; blurred:8 by 8 pixels); a grey level; a picture; or several of these.
         images: float32 (B, H, W, 3) in [0, 1].
         seeds: uint64 (B,), one a sample.
 
@@ -149,11 +149,24 @@ def _named(name: str, images: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]
     if name == "blurred":
         height, width = images.shape[1:3]
         return [Blur((height, width))(images, _BLUR_SHARE * max(height, width))]
+    if name.startswith("blurred:"):
+        return [Blur(images.shape[1:3])(images, _blur_sigma(name))]
     near = get_close_matches(name, NAMES, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise ConfigError(
         f"baseline: expected one of {', '.join(NAMES)}, or a grey level in [0, 1]; found {name!r}.{hint}"
     )
+
+
+def _blur_sigma(name: str) -> float:
+    """The pixels of `blurred:8`."""
+    try:
+        sigma = float(name.partition(":")[2])
+    except ValueError:
+        sigma = float("nan")
+    if not 0 < sigma < float("inf"):
+        raise ConfigError(f"baseline: blurred:SIGMA takes pixels above 0, such as blurred:8; found {name!r}")
+    return sigma
 
 
 def _level(level: float, images: np.ndarray) -> np.ndarray:

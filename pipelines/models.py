@@ -132,7 +132,8 @@ def load_classifier(
 def _check_nothing_stated(config: ModelConfig) -> None:
     """Refuses settings that would be applied on top of the model's own preprocessing."""
     own = ("value_range", "mean", "std", "preset", "colour_order", "resize", "antialias")
-    stated = [f"model.{name}" for name in own if name in config.model_fields_set]
+    described = ("value_range", "mean", "std") if config.is_range_described else ()
+    stated = [f"model.{name}" for name in own if name in config.model_fields_set and name not in described]
     if stated:
         raise ConfigError(
             f"{config.path}: the model takes file bytes and prepares pictures by itself; leave "

@@ -4,90 +4,36 @@ Outlines follow the contour of the mask in the size of the picture, so they stay
 solid
 white line round the foreground, a dashed yellow one round a region, both cased in dark so that they show on
 everything.
-
-Source: the options and their defaults are those of the visualizations of AI Platform and Vertex Explainable
-AI. Colours of viridis: van der Walt and Smith, 2015 (CC0), ten of its colours, interpolated.
+The options are those of `reports.visualization`; of its types only pixels are drawn here.
 """
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage.measure import find_contours
 
 from audit.types import FOREGROUND
+from reports.visualization import COLOR_MAPS, Visualization, colors, published, signed_strength
+
+__all__ = [
+    "COLOR_MAPS",
+    "Visualization",
+    "encode",
+    "legend",
+    "overlay",
+    "photo",
+    "published",
+    "signed_strength",
+]
 
 DISPLAY_PIXELS = 320
 """Long side of a picture."""
 
-_VIRIDIS = (
-    "440154",
-    "482878",
-    "3e4989",
-    "31688e",
-    "26828e",
-    "1f9e89",
-    "35b779",
-    "6ece58",
-    "b5de2b",
-    "fde725",
-)
-_PINK, _GREEN, _RED = ("ff4db2", "b8377f"), ("2c9c55", "35ff7f"), ("ff4b40", "b02a22")
-_SEQUENTIAL: dict[str, tuple[str, ...]] = {"viridis": _VIRIDIS, "green": _GREEN, "red": _RED[::-1]}
-_DIVERGING: dict[str, tuple[str, ...]] = {
-    "pink_green": (*_PINK, "606060", *_GREEN),
-    "red_green": (*_RED, "606060", *_GREEN),
-    "pink_white_green": (*_PINK, "ffffff", *_GREEN),
-}
-COLOR_MAPS = (*_SEQUENTIAL, *_DIVERGING)
-
-_PUBLISHED = {"integrated_gradients": "pink_green"}
-"""The hosted services drew Integrated Gradients in pink_green, and in viridis what is not in this table."""
-
 _SUPERSAMPLING = 2
 _DASH_PIXELS = 9.0
 _FOREGROUND_COLOR, _REGION_COLOR, _CASING_COLOR = (255, 255, 255), (255, 221, 64), (10, 12, 16)
-
-
-@dataclass(frozen=True)
-class Visualization:
-    """How a map is drawn.
-
-    Attributes:
-        polarity: which sign is drawn.
-        clip_below_percentile: percentile of the drawn mass below which nothing is drawn, in [0, 100).
-        clip_above_percentile: percentile from which the colour is the strongest, in (0, 100].
-        color_map: one of COLOR_MAPS; the diverging ones give each sign a colour.
-        overlay_type: what lies under the map: nothing, the photo, the photo in grey, or the photo blacked out
-            where the map is weak.
-        opacity: of the strongest colour, in (0, 1].
-    """
-
-    polarity: Literal["positive", "negative", "both"] = "positive"
-    clip_below_percentile: float = 62.0
-    clip_above_percentile: float = 99.9
-    color_map: str = "viridis"
-    overlay_type: Literal["none", "original", "grayscale", "mask_black"] = "grayscale"
-    opacity: float = 0.85
-
-    def __post_init__(self) -> None:
-        if self.color_map not in COLOR_MAPS:
-            raise ValueError(f"color_map: expected one of {', '.join(COLOR_MAPS)}; found {self.color_map!r}")
-        if not 0 <= self.clip_below_percentile < self.clip_above_percentile <= 100:
-            raise ValueError(
-                "clip percentiles: expected 0 <= below < above <= 100, found "
-                f"{self.clip_below_percentile:g} and {self.clip_above_percentile:g}"
-            )
-        if not 0 < self.opacity <= 1:
-            raise ValueError(f"opacity: expected a number in (0, 1], found {self.opacity:g}")
-
-
-def published(method: str) -> Visualization:
-    """The options that the hosted services drew a method (`name` or `name+smoothgrad`) with."""
-    return Visualization(color_map=_PUBLISHED.get(method.partition("+")[0], "viridis"))
 
 
 def photo(image: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -124,35 +70,11 @@ def overlay(
     return _outlined(_blend(under, strength, visualization), foreground, regions)
 
 
-def signed_strength(attribution: np.ndarray, visualization: Visualization) -> np.ndarray:
-    """How strongly each pixel is drawn.
-
-    Args:
-        attribution: float (H, W), signed.
-        visualization: polarity and percentiles; these are taken over all pixels by rank.
-
-    Returns:
-        float64 (H, W) in [-1, 1], the sign that of the map; 0 is not drawn.
-    """
-    values = np.where(np.isfinite(attribution), attribution, 0.0).astype(np.float64)
-    sided = {"positive": np.maximum(values, 0), "negative": np.maximum(-values, 0), "both": np.abs(values)}
-    mass = sided[visualization.polarity]
-    low, high = np.percentile(
-        mass, [visualization.clip_below_percentile, visualization.clip_above_percentile]
-    )
-    # A map whose mass lies on fewer pixels than the upper percentile leaves out is still drawn.
-    high = high if high > low else mass.max()
-    if not high > low:
-        return np.zeros_like(values)
-    strength: np.ndarray = np.sign(values) * np.clip((mass - low) / (high - low), 0, 1)
-    return strength
-
-
 def legend(visualization: Visualization, width: int = 256, height: int = 12) -> np.ndarray:
     """The colour scale from weak to strong (or negative to positive), uint8 (height, width, 3)."""
     first = {"positive": 0.0, "negative": 0.0, "both": -1.0}[visualization.polarity]
     last = {"positive": 1.0, "negative": -1.0, "both": 1.0}[visualization.polarity]
-    return np.repeat(_colors(np.linspace(first, last, width)[None], visualization.color_map), height, axis=0)
+    return np.repeat(colors(np.linspace(first, last, width)[None], visualization.color_map), height, axis=0)
 
 
 def encode(picture: np.ndarray) -> bytes:
@@ -194,18 +116,9 @@ def _blend(under: np.ndarray, strength: np.ndarray, visualization: Visualization
     below = {"none": np.zeros_like(grey), "original": under, "grayscale": grey * 0.85}[
         visualization.overlay_type
     ]
-    mixed = (1 - alpha) * below + alpha * _colors(strength, visualization.color_map)
+    mixed = (1 - alpha) * below + alpha * colors(strength, visualization.color_map)
     drawn: np.ndarray = mixed.round().astype(np.uint8)
     return drawn
-
-
-def _colors(strength: np.ndarray, color_map: str) -> np.ndarray:
-    """Strengths in [-1, 1] as uint8 colours; a sequential map gives both signs one colour."""
-    place = (strength + 1) / 2 if color_map in _DIVERGING else np.abs(strength)
-    anchors = (_DIVERGING | _SEQUENTIAL)[color_map]
-    table = np.array([tuple(bytes.fromhex(anchor)) for anchor in anchors], dtype=np.float64)
-    at = np.linspace(0, 1, len(table))
-    return np.stack([np.interp(place, at, table[:, c]) for c in range(3)], axis=-1).round().astype(np.uint8)
 
 
 def _outlined(picture: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> np.ndarray:

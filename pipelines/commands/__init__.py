@@ -53,11 +53,12 @@ def configured(
     per_class: int | None = None,
     workers: int | None = None,
     settings: list[str] | None = None,
+    metadata: Path | None = None,
 ) -> "RunConfig":
-    """The configuration: file, then options, then --set.
+    """The configuration: file, then a hosted service's metadata, then options, then --set.
 
     Raises:
-        ConfigError: as `pipelines.config.load`.
+        ConfigError: as `pipelines.config.load` and `pipelines.explanation_metadata.read`.
     """
     from pipelines.config import load, parse_override
 
@@ -72,4 +73,10 @@ def configured(
         "run.workers": workers,
     }
     overrides = [(key, value) for key, value in options.items() if value is not None]
-    return load(config, overrides + [parse_override(setting) for setting in settings or []])
+    overrides += [parse_override(setting) for setting in settings or []]
+    loaded = load(config, overrides)
+    if metadata is None:
+        return loaded
+    from pipelines.explanation_metadata import config_overrides, read
+
+    return load(config, config_overrides(read(metadata), loaded.model) + overrides)

@@ -38,6 +38,12 @@ def command(
     splits: Splits = None,
     per_class: PerClass = None,
     workers: Workers = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            help="explanation_metadata.json or an ExplanationSpec: its method, tensors, preprocessing."
+        ),
+    ] = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="local processes, or dask for a cluster.")
     ] = None,
@@ -64,7 +70,9 @@ def command(
         if value
     ]
     chosen += settings or []
-    loaded = configured(config, data, model, classes, masks, methods, splits, per_class, workers, chosen)
+    loaded = configured(
+        config, data, model, classes, masks, methods, splits, per_class, workers, chosen, metadata
+    )
     folder = out or Path("runs") / (config.stem if config else loaded.data.path.stem)
     console = make_console()
     if shard is not None:

@@ -7,6 +7,7 @@ from PIL import Image
 from audit.types import BACKGROUND, FOREGROUND, IGNORE
 from reports import figures
 from reports.figures import Visualization
+from reports.visualization import FAINTEST
 
 EVERYTHING = {"clip_below_percentile": 0, "clip_above_percentile": 100}
 
@@ -43,11 +44,11 @@ def test_polarity_chooses_the_sign_that_is_drawn(polarity, expected):
 
 
 def test_what_lies_below_the_lower_percentile_is_not_drawn_and_above_the_upper_is_strongest():
-    attribution = np.arange(101.0).reshape(1, 101)
+    attribution = np.arange(1.0, 102.0).reshape(1, 101)
     strength = figures.signed_strength(
         attribution, Visualization(clip_below_percentile=50, clip_above_percentile=75)
     )
-    np.testing.assert_allclose(strength[0, [0, 50, 60, 75, 100]], [0, 0, 0.4, 1, 1])
+    np.testing.assert_allclose(strength[0, [0, 49, 50, 60, 75, 100]], [0, 0, FAINTEST, 0.4, 1, 1])
 
 
 def test_mass_on_fewer_pixels_than_the_upper_percentile_leaves_out_is_drawn():
