@@ -1,68 +1,30 @@
 """Confounds that nobody named: attributed regions outside the foreground that recur in one class.
 
-Regions come from the attribution maps; what they show is told by the model's own features of them, so two regions
-are alike if the model sees them alike. Clusters of alike regions are confounds if three things hold: common in a
-class, rarer elsewhere, and with more mass than their area explains. Each gets a description in words.
+Regions come from maps of one class, on samples of that class and on samples of others; what they show is told by the
+model's own features of them, so two regions are alike if the model sees them alike. Clusters of alike regions are
+confounds if three things hold: common in the class, rarer elsewhere, and with more mass than their area explains.
 
 This is a search: what it finds is a hypothesis for the interventions to test, never a verdict.
 """
 
-import itertools
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import stats
 from sklearn.cluster import HDBSCAN
 from sklearn.decomposition import PCA
 
 from audit import statistics
-from audit.types import FOREGROUND, Interval
+from audit.attributed_regions import AttributedRegion
+from audit.region_words import describe
+from audit.types import Interval
 
 UNCLUSTERED = -1
 """Cluster of a region that is like no others."""
-
-
-@dataclass(frozen=True)
-class RegionFacts:
-    """What a region looks like.
-
-    Attributes:
-        centre: (x, y) as shares of width and height, in [0, 1].
-        size: share of the image's pixels.
-        colour: mean (red, green, blue), in [0, 1].
-        roughness: mean absolute step of luma between neighbours inside the region, in [0, 1].
-        direction: share of that in steps from left to right, in [0, 1]; 0.5 without a direction, NaN without steps.
-    """
-
-    centre: tuple[float, float]
-    size: float
-    colour: tuple[float, float, float]
-    roughness: float
-    direction: float
-
-
-@dataclass(frozen=True)
-class AttributedRegion:
-    """One attributed region of one sample.
-
-    Attributes:
-        sample: index of the sample.
-        label: index of its class.
-        embedding: (D,), the model's features of the region.
-        mass_share, area_share: the region's shares of the image's mass and pixels, in [0, 1].
-        facts: what it looks like.
-        overlaps: share of the region that lies on each named thing, by name.
-    """
-
-    sample: int
-    label: int
-    embedding: np.ndarray
-    mass_share: float
-    area_share: float
-    facts: RegionFacts
-    overlaps: Mapping[str, float]
+_SAME = 1e-6
+"""Unit embeddings that differ less are the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +34,13 @@ class DiscoverySettings:
     Attributes:
         smallest_cluster: regions a cluster has at least.
         n_components: dimensions the embeddings are reduced to.
-        common: share of a class's samples that must show the cluster.
+        common: share of the class's samples that must show the cluster.
         rarer: least difference of that share to the other classes', with its interval above 0.
         lift: least mean of mass share over area share.
-        q: false discovery rate over all clusters and classes looked at.
+        excess: least mean of mass share minus area share: what draws less is not worth a name.
+        q: false discovery rate over all clusters looked at.
         n_exemplars: samples that are shown for a cluster.
+        most: confounds kept at most, the most closely bound to the class first.
     """
 
     smallest_cluster: int = 5
@@ -84,8 +48,10 @@ class DiscoverySettings:
     common: float = 0.3
     rarer: float = 0.2
     lift: float = 1.5
+    excess: float = 0.05
     q: float = 0.05
     n_exemplars: int = 6
+    most: int = 3
 
     def __post_init__(self) -> None:
         if self.smallest_cluster < 2:
@@ -99,96 +65,26 @@ class DiscoveredConfound:
     """A kind of region that recurs in one class.
 
     Attributes:
-        label: the class it belongs to.
-        cluster: number of the cluster.
-        name: description in words: "bottom right, small, red, smooth".
+        name: description in words: "small red smooth patch at the bottom right".
+        known_as: the thing that annotations or detectors name there already, or None.
         share: share of the class's samples that show it, with interval.
-        association: that share minus the other classes', with interval.
+        elsewhere: the same of the samples of other classes.
+        association: the first minus the second, with interval.
         lift: mean mass share over mean area share of its regions in the class.
-        q_value: of the association, adjusted for everything that was looked at.
-        samples: the samples of the class that show it.
-        exemplars: the most typical of them, best first.
+        p_value: of the association, times the number of clusters looked at.
+        members: indices of its regions, of any class.
+        exemplars: samples of the class, the most typical first.
     """
 
-    label: int
-    cluster: int
     name: str
+    known_as: str | None
     share: Interval
+    elsewhere: Interval
     association: Interval
     lift: float
-    q_value: float
-    samples: tuple[int, ...]
+    p_value: float
+    members: tuple[int, ...]
     exemplars: tuple[int, ...]
-
-
-def attributed_regions(
-    mass: np.ndarray,
-    foreground: np.ndarray,
-    *,
-    held: float = 0.6,
-    n_largest: int = 3,
-    smallest: float = 0.002,
-) -> list[np.ndarray]:
-    """Connected regions outside the foreground that hold most of the mass there.
-
-    Pixels are taken from the heaviest on until they hold `held` of the mass outside the foreground; of their
-    connected parts those with the most mass are returned.
-
-    Args:
-        mass: (H, W), non-negative.
-        foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE; where nothing is annotated all counts as outside.
-        held: share of the outside mass, in (0, 1].
-        n_largest: regions returned at most.
-        smallest: smaller parts are left out, as a share of the image's pixels.
-
-    Returns:
-        bool (H, W) masks, heaviest first; none where there is no mass outside.
-    """
-    if mass.shape != foreground.shape:
-        raise ValueError(f"mass {mass.shape} and foreground {foreground.shape} must have one shape (H, W)")
-    outside = np.where(foreground == FOREGROUND, 0.0, mass).astype(np.float64)
-    total = outside.sum()
-    if not total > 0:
-        return []
-    order = np.sort(outside, axis=None)[::-1]
-    least = order[min(int(np.searchsorted(np.cumsum(order), held * total)), order.size - 1)]
-    parts, n_parts = ndimage.label((outside >= least) & (outside > 0), structure=np.ones((3, 3)))
-    numbers = np.arange(1, n_parts + 1)
-    areas = np.bincount(parts.ravel(), minlength=n_parts + 1)[1:]
-    masses = ndimage.sum_labels(outside, parts, numbers)
-    heaviest = [index for index in np.argsort(-masses, kind="stable") if areas[index] >= smallest * mass.size]
-    return [parts == numbers[index] for index in heaviest[:n_largest]]
-
-
-def describe_region(image: np.ndarray, region: np.ndarray) -> RegionFacts:
-    """What the region looks like.
-
-    Args:
-        image: float (H, W, 3) in [0, 1].
-        region: bool (H, W), at least one pixel.
-
-    Raises:
-        ValueError: the region is empty, or the shapes differ.
-    """
-    if image.shape[:2] != region.shape or not region.any():
-        raise ValueError(
-            f"expected a region of shape {image.shape[:2]} with at least one pixel, found {region.shape}"
-        )
-    rows, columns = np.nonzero(region)
-    height, width = region.shape
-    red, green, blue = (float(value) for value in image[region].mean(axis=0))
-    grey = image @ np.array([0.299, 0.587, 0.114])
-    across = np.abs(np.diff(grey, axis=1))[region[:, 1:] & region[:, :-1]]
-    down = np.abs(np.diff(grey, axis=0))[region[1:] & region[:-1]]
-    # A step where there is no neighbour inside is not known; a region of one pixel has no texture.
-    means = [float(steps.mean()) if len(steps) else 0.0 for steps in (across, down)]
-    return RegionFacts(
-        centre=(float((columns.mean() + 0.5) / width), float((rows.mean() + 0.5) / height)),
-        size=float(region.mean()),
-        colour=(red, green, blue),
-        roughness=sum(means) / 2,
-        direction=means[0] / sum(means) if sum(means) > 0 else math.nan,
-    )
 
 
 def cluster(embeddings: np.ndarray, settings: DiscoverySettings) -> np.ndarray:
@@ -209,209 +105,148 @@ def cluster(embeddings: np.ndarray, settings: DiscoverySettings) -> np.ndarray:
     n = len(embeddings)
     if n < 2 * settings.smallest_cluster:
         return np.full(n, UNCLUSTERED, dtype=np.int64)
-    reduced = _reduced(embeddings, settings.n_components)
-    found = HDBSCAN(min_cluster_size=settings.smallest_cluster, allow_single_cluster=False, copy=True).fit(
-        reduced
-    )
+    unit = _unit(embeddings)
+    if np.ptp(unit, axis=0).max() < _SAME:
+        return np.zeros(n, dtype=np.int64)
+    axes = PCA(min(settings.n_components, *unit.shape), svd_solver="full").fit_transform(unit)
+    for is_single in (False, True):  # only what does not fall into several clusters may be one
+        found = HDBSCAN(
+            min_cluster_size=settings.smallest_cluster, allow_single_cluster=is_single, copy=True
+        ).fit(axes)
+        if (found.labels_ >= 0).any():
+            break
     return np.asarray(np.where(found.labels_ < 0, UNCLUSTERED, found.labels_), dtype=np.int64)
 
 
 def discover(
-    regions: Sequence[AttributedRegion], labels: np.ndarray, settings: DiscoverySettings
+    regions: Sequence[AttributedRegion],
+    embeddings: np.ndarray,
+    is_of_class: np.ndarray,
+    settings: DiscoverySettings,
 ) -> tuple[DiscoveredConfound, ...]:
-    """Clusters of regions that are common in a class, rarer elsewhere, and attributed; strongest first.
+    """Clusters of regions that are common in a class, rarer elsewhere, and attributed; the closest bound first.
 
     Args:
         regions: of all samples; a sample may have any number, also none.
-        labels: int (N,), the class of every sample looked at, with or without regions.
+        embeddings: (len(regions), D), the model's features of each.
+        is_of_class: bool (N,), of every sample looked at, with or without regions, whether it is of the class.
         settings: the limits.
 
     Returns:
-        Sorted by association, then by class and cluster. A sample counts once for a cluster, however many of its
-        regions are in it.
+        At most `most`, none of one name twice.
     """
-    if not regions:
+    if not regions or is_of_class.all() or not is_of_class.any():
         return ()
-    embeddings = np.stack([region.embedding for region in regions])
     clusters = cluster(embeddings, settings)
-    numbers = [int(number) for number in np.unique(clusters) if number != UNCLUSTERED]
-    pairs = list(itertools.product(numbers, (int(label) for label in np.unique(labels))))
-    shown = {number: _shown(regions, clusters == number, len(labels)) for number in numbers}
-    p_values = np.array([_p_more_frequent(shown[number], labels == label) for number, label in pairs])
-    q_values = statistics.false_discovery_rates(p_values)
-    level = statistics.shared_level(settings.q, len(pairs))
-    found = []
-    for (number, label), q_value in zip(pairs, q_values, strict=True):
-        is_label = labels == label
-        members = [int(index) for index in np.flatnonzero(clusters == number)]
-        members = [index for index in members if is_label[regions[index].sample]]
-        one = _judged(shown[number], is_label, level, settings)
-        if one is None or q_value > settings.q:
-            continue
-        lift = _lift([regions[index] for index in members])
-        if not lift >= settings.lift:
-            continue
-        samples = _most_typical(regions, members, embeddings)
-        name = describe([regions[index] for index in members])
-        found.append(
-            DiscoveredConfound(
-                label,
-                number,
-                name,
-                *one,
-                lift,
-                float(q_value),
-                tuple(sorted(samples)),
-                samples[: settings.n_exemplars],
-            )
-        )
-    return tuple(sorted(found, key=lambda one: (-one.association.mean, one.label, one.cluster)))
+    groups = [np.flatnonzero(clusters == number).tolist() for number in np.unique(clusters[clusters >= 0])]
+    tested = [_Cluster.of(members, regions, is_of_class) for members in groups]
+    q_values = statistics.false_discovery_rates(np.array([one.p_value for one in tested]))
+    level = statistics.shared_level(settings.q, max(len(tested), 1))
+    # What density takes apart and words do not is one thing, and is judged as one.
+    by_name: dict[str, list[int]] = {}
+    for one, q_value in zip(tested, q_values, strict=True):
+        if q_value <= settings.q and one.association(level).low > 0:
+            by_name.setdefault(one.known_as or one.name, []).extend(one.members)
+    unions = [_Cluster.of(sorted(members), regions, is_of_class) for members in by_name.values()]
+    found = [_confound(one, len(tested), embeddings, level, settings) for one in unions]
+    kept = sorted(filter(None, found), key=lambda one: (-one.association.mean, one.members))
+    return tuple(kept[: settings.most])
 
 
-def _reduced(embeddings: np.ndarray, n_components: int) -> np.ndarray:
-    """Unit embeddings on their first principal axes, (N, d)."""
-    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = np.divide(embeddings, length, out=np.zeros_like(embeddings, dtype=np.float64), where=length > 0)
-    n_axes = min(n_components, *unit.shape)
-    return np.asarray(PCA(n_axes, svd_solver="full").fit_transform(unit))
+@dataclass(frozen=True)
+class _Cluster:
+    """Alike regions, and who shows them.
 
-
-def _shown(regions: Sequence[AttributedRegion], is_member: np.ndarray, n_samples: int) -> np.ndarray:
-    """Whether each sample has a region of the cluster, bool (N,)."""
-    shown = np.zeros(n_samples, dtype=np.bool_)
-    shown[[region.sample for region, is_one in zip(regions, is_member, strict=True) if is_one]] = True
-    return shown
-
-
-def _p_more_frequent(shown: np.ndarray, is_label: np.ndarray) -> float:
-    """p value of the exact test that the cluster is no more frequent in the class than elsewhere; NaN if untestable."""
-    if is_label.all() or not is_label.any():
-        return math.nan
-    table = [
-        [(shown & is_label).sum(), (~shown & is_label).sum()],
-        [(shown & ~is_label).sum(), (~shown & ~is_label).sum()],
-    ]
-    return float(stats.fisher_exact(table, alternative="greater").pvalue)
-
-
-def _judged(
-    shown: np.ndarray, is_label: np.ndarray, level: float, settings: DiscoverySettings
-) -> tuple[Interval, Interval] | None:
-    """Share in the class and difference to the others, if both pass the limits."""
-    hits, n = int((shown & is_label).sum()), int(is_label.sum())
-    other_hits, other_n = int((shown & ~is_label).sum()), int((~is_label).sum())
-    share = statistics.proportion_interval(hits, n, level)
-    association = statistics.proportion_difference(hits, n, other_hits, other_n, level)
-    passes = share.mean >= settings.common and association.mean >= settings.rarer and association.low > 0
-    return (share, association) if passes else None
-
-
-def _lift(members: Sequence[AttributedRegion]) -> float:
-    """Mean mass share over mean area share; NaN where the regions have no area."""
-    area = sum(region.area_share for region in members)
-    return sum(region.mass_share for region in members) / area if area > 0 else math.nan
-
-
-def _most_typical(
-    regions: Sequence[AttributedRegion], members: Sequence[int], embeddings: np.ndarray
-) -> tuple[int, ...]:
-    """The samples of the members, those nearest to the members' mean direction first."""
-    own = embeddings[list(members)]
-    length = np.linalg.norm(own, axis=1, keepdims=True)
-    unit = np.divide(own, length, out=np.zeros_like(own, dtype=np.float64), where=length > 0)
-    distance = np.linalg.norm(unit - unit.mean(axis=0), axis=1)
-    order = [regions[members[index]].sample for index in np.argsort(distance, kind="stable")]
-    return tuple(dict.fromkeys(order))
-
-
-def describe(members: Sequence[AttributedRegion]) -> str:
-    """Words for what regions have in common: a named thing, or place, size, colour and texture.
-
-    What they do not have in common is left out: place, if fewer than half of them lie in one of nine fields;
-    colour, if fewer than half of them have one name.
+    Attributes:
+        members: indices of the regions, of any class.
+        own: the regions of the class, by index.
+        n_with, n_class, n_others_with, n_others: samples.
     """
-    named = _named_thing(members)
-    facts = [member.facts for member in members]
-    places = [place_name(*fact.centre) for fact in facts]
-    colours = [colour_name(fact.colour) for fact in facts]
-    words = [
-        *([f"on the {named}"] if named else []),
-        _most_common(places) or "anywhere",
-        size_name(float(np.median([fact.size for fact in facts]))),
-        *filter(None, [_most_common(colours)]),
-        _most_common([texture_name(fact.roughness, fact.direction) for fact in facts]) or "mixed texture",
-    ]
-    return ", ".join(words)
+
+    members: tuple[int, ...]
+    own: Mapping[int, AttributedRegion]
+    n_with: int
+    n_class: int
+    n_others_with: int
+    n_others: int
+
+    @classmethod
+    def of(
+        cls, members: Sequence[int], regions: Sequence[AttributedRegion], is_of_class: np.ndarray
+    ) -> "_Cluster":
+        """The cluster of those regions; a sample counts once, however many of its regions are in it."""
+        shows = np.zeros(len(is_of_class), dtype=bool)
+        shows[[regions[index].sample for index in members]] = True
+        own = {index: regions[index] for index in members if is_of_class[regions[index].sample]}
+        n_with, n_class = int((shows & is_of_class).sum()), int(is_of_class.sum())
+        n_others_with, n_others = int((shows & ~is_of_class).sum()), int((~is_of_class).sum())
+        return cls(tuple(members), own, n_with, n_class, n_others_with, n_others)
+
+    @property
+    def p_value(self) -> float:
+        """Of the exact test that the cluster is no more frequent in the class than elsewhere."""
+        table = [
+            [self.n_with, self.n_class - self.n_with],
+            [self.n_others_with, self.n_others - self.n_others_with],
+        ]
+        return float(stats.fisher_exact(table, alternative="greater").pvalue)
+
+    def association(self, level: float) -> Interval:
+        """Share of the class's samples that show it minus that of the others."""
+        return statistics.proportion_difference(
+            self.n_with, self.n_class, self.n_others_with, self.n_others, level
+        )
+
+    @property
+    def name(self) -> str:
+        """What the class's regions look like."""
+        return describe([one.facts for one in self.own.values()], [one.beside for one in self.own.values()])
+
+    @property
+    def known_as(self) -> str | None:
+        """The name that at least half of the class's regions carry already."""
+        counts = Counter(one.named for one in self.own.values() if one.named is not None)
+        best = min(counts, key=lambda name: (-counts[name], name), default=None)
+        return best if best is not None and 2 * counts[best] >= len(self.own) else None
 
 
-def _named_thing(members: Sequence[AttributedRegion]) -> str | None:
-    """The named thing that covers at least half of the regions' area on average."""
-    names = sorted({name for member in members for name in member.overlaps})
-    shares = {name: float(np.mean([member.overlaps.get(name, 0.0) for member in members])) for name in names}
-    best = max(shares, key=lambda name: shares[name], default=None)
-    return best if best is not None and shares[best] >= 0.5 else None
-
-
-def _most_common(words: Sequence[str]) -> str | None:
-    """The word of at least half of them, the first in the alphabet of equals; None if there is none."""
-    counts = {word: words.count(word) for word in sorted(set(words))}
-    best = max(counts, key=lambda word: counts[word])
-    return best if 2 * counts[best] >= len(words) else None
-
-
-def place_name(x: float, y: float) -> str:
-    """One of nine fields of the image: "top left", "centre", "bottom right"."""
-    column = ("left", "", "right")[min(int(3 * x), 2)]
-    row = ("top", "", "bottom")[min(int(3 * y), 2)]
-    return " ".join(filter(None, (row, column))) or "centre"
-
-
-def size_name(share: float) -> str:
-    """ "tiny" (below 1 % of the pixels), "small" (5 %), "medium" (20 %) or "large"."""
-    return next(
-        (name for limit, name in ((0.01, "tiny"), (0.05, "small"), (0.2, "medium")) if share < limit), "large"
+def _confound(
+    found: _Cluster, n_tested: int, embeddings: np.ndarray, level: float, settings: DiscoverySettings
+) -> DiscoveredConfound | None:
+    """A cluster as a confound of the class, if it passes the limits."""
+    association = found.association(level)
+    is_common = found.n_with >= settings.common * found.n_class
+    if not is_common or association.mean < settings.rarer or not association.low > 0:
+        return None
+    mass = float(np.mean([one.mass_share for one in found.own.values()]))
+    area = float(np.mean([one.area_share for one in found.own.values()]))
+    if mass < settings.lift * area or mass - area < settings.excess:
+        return None
+    return DiscoveredConfound(
+        name=found.name,
+        known_as=found.known_as,
+        share=statistics.proportion_interval(found.n_with, found.n_class, level),
+        elsewhere=statistics.proportion_interval(found.n_others_with, found.n_others, level),
+        association=association,
+        lift=mass / area,
+        p_value=min(1.0, found.p_value * n_tested),
+        members=found.members,
+        exemplars=_most_typical(found.own, embeddings)[: settings.n_exemplars],
     )
 
 
-def texture_name(roughness: float, direction: float) -> str:
-    """ "smooth" (mean step below 0.02), "striped" (steps mostly along one axis) or "fine texture"."""
-    if roughness < 0.02:
-        return "smooth"
-    return "striped" if abs(direction - 0.5) > 0.25 else "fine texture"
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    """Rows of length 1; zeros stay."""
+    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    zeros = np.zeros_like(embeddings, dtype=np.float64)
+    return np.asarray(np.divide(embeddings, length, out=zeros, where=length > 0))
 
 
-_HUES = (
-    (20, "red"),
-    (45, "orange"),
-    (70, "yellow"),
-    (165, "green"),
-    (200, "cyan"),
-    (260, "blue"),
-    (290, "purple"),
-    (340, "pink"),
-    (361, "red"),
-)
-"""Upper ends of the hues' names, in degrees of the HSV circle."""
-
-
-def colour_name(colour: tuple[float, float, float]) -> str:
-    """A basic colour term for (red, green, blue) in [0, 1].
-
-    Source: the eleven basic terms of Berlin, Kay. Basic Color Terms. 1969, and cyan; limits in HSV are our own.
-    """
-    red, green, blue = colour
-    value, chroma = max(colour), max(colour) - min(colour)
-    if value < 0.15:
-        return "black"
-    if chroma / value < 0.18:
-        return "white" if value > 0.85 else "grey"
-    if value == red:
-        hue = (60 * (green - blue) / chroma) % 360
-    elif value == green:
-        hue = 60 * (blue - red) / chroma + 120
-    else:
-        hue = 60 * (red - green) / chroma + 240
-    name = next(word for limit, word in _HUES if hue < limit)
-    if name in ("red", "orange", "yellow") and 10 <= hue < 70 and value < 0.65:
-        return "brown"
-    return "pink" if name == "red" and value > 0.8 and chroma / value < 0.5 else name
+def _most_typical(own: Mapping[int, AttributedRegion], embeddings: np.ndarray) -> tuple[int, ...]:
+    """The samples of the regions, those nearest to their mean direction first."""
+    unit = _unit(embeddings[list(own)])
+    distance = np.linalg.norm(unit - unit.mean(axis=0), axis=1)
+    # Rounded, so that rounding errors do not order what is equally near.
+    order = np.argsort(np.round(distance, 6), kind="stable")
+    samples = [one.sample for one in own.values()]
+    return tuple(dict.fromkeys(samples[index] for index in order))

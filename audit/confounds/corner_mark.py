@@ -5,6 +5,9 @@ corner's window is compared with a smooth background fitted to the window: what 
 outline and does not reach the picture beyond the corner is a mark. What reaches in from the picture (a sleeve, a
 table's edge) is not, and neither is what has its like right around it.
 
+Over a ground that is not smooth that comparison fails, but one kind of mark can still be told: a patch of one drawn
+colour, since what is photographed is never that even.
+
 Source: own construction; the background is fitted by iteratively reweighted least squares with Tukey's biweight.
 """
 
@@ -31,6 +34,14 @@ _FARTHEST = 0.65
 """Largest distance of a mark's middle from the corner, in sizes of the window."""
 _QUIET = 0.5
 """What is right around a mark may differ from the background by that share of the mark's own difference."""
+_EVEN = 12
+"""Largest difference within 3 x 3 pixels of a drawn patch, in grey levels: what compression leaves of one colour."""
+_DRAWN = 4.0
+"""Largest standard deviation of a drawn patch in any colour."""
+_PATCH_SIDE = 0.03
+"""Least side of a drawn patch, as a share of the picture's shorter side."""
+_PATCH_EDGE = 40.0
+"""Least difference of a drawn patch from what is around it, in grey levels."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class CornerMark:
     def version(self) -> str:
         """Detector and parameters."""
         values = (self.corner, self.contrast, self.smallest, self.largest, self.longest_side)
-        return f"unexplained corners {' '.join(f'{value:g}' for value in values)} 1"
+        return f"unexplained corners {' '.join(f'{value:g}' for value in values)} 2"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Where marks are.
@@ -93,7 +104,7 @@ class CornerMark:
                     small[::down, ::right][:height, :width],
                     mask[::down, ::right][:height, :width],
                 )
-                for box in self._marks(window, small.shape[0] * small.shape[1]):
+                for box in self._marks(window, small.shape[0] * small.shape[1]) + self._patches(window):
                     target[box] = True
         return enlarged(mask, image.shape[:2])
 
@@ -110,6 +121,29 @@ class CornerMark:
                 for number, box in enumerate(ndimage.find_objects(groups), start=1)
                 if box is not None and self._is_mark(window, residual, groups == number, box, n_pixels)
             ]
+        return found
+
+    def _patches(self, window: np.ndarray) -> list[tuple[slice, slice]]:
+        """Boxes of the patches of one drawn colour in the window (h, w, 3) of the upper left corner."""
+        spread = ndimage.maximum_filter(window, size=(3, 3, 1)) - ndimage.minimum_filter(
+            window, size=(3, 3, 1)
+        )
+        parts, _ = ndimage.label(spread.max(axis=-1) <= _EVEN)
+        reaching = set(np.union1d(parts[-1], parts[:, -1]).tolist())
+        least = _PATCH_SIDE * min(window.shape[:2]) / self.corner
+        found = []
+        for number, box in enumerate(ndimage.find_objects(parts), start=1):
+            # Pixels at its edge are not even: the patch is one wider on either side.
+            rows, columns = (slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            if number in reaching or min(height, width) < least or not 0.4 <= width / height <= 2.5:
+                continue
+            if (rows.start + rows.stop) / 2 > _FARTHEST * window.shape[0] or (
+                columns.start + columns.stop
+            ) / 2 > _FARTHEST * window.shape[1]:
+                continue
+            if _is_drawn_patch(window, parts == number, (rows, columns)):
+                found.append((rows, columns))
         return found
 
     def _groups(self, is_strange: np.ndarray) -> np.ndarray:
@@ -153,6 +187,22 @@ class CornerMark:
             fill >= 0.12 and 0.002 < share < 0.04 and min(box[0].start, box[1].start) > 0 and steepness >= 1.0
         )
         return bool(is_patch or is_drawn)
+
+
+def _is_drawn_patch(window: np.ndarray, part: np.ndarray, box: tuple[slice, slice]) -> bool:
+    """Whether an even part fills its box with one colour that ends sharply on all sides."""
+    rows, columns = box
+    inner = part[rows.start + 1 : rows.stop - 1, columns.start + 1 : columns.stop - 1]
+    colours = window[part]
+    if not inner.size or inner.mean() < 0.9 or colours.std(axis=0).max() > _DRAWN:
+        return False
+    ring = np.zeros(part.shape, dtype=bool)
+    ring[max(rows.start - 2, 0) : rows.stop + 2, max(columns.start - 2, 0) : columns.stop + 2] = True
+    ring[max(rows.start - 1, 0) : rows.stop + 1, max(columns.start - 1, 0) : columns.stop + 1] = False
+    if not ring.any():
+        return False
+    beside = np.abs(window[ring] - np.median(colours, axis=0)).max(axis=-1)
+    return bool((beside >= _PATCH_EDGE).mean() >= 0.9)
 
 
 def _steepness(window: np.ndarray, part: np.ndarray) -> float:
