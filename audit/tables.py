@@ -2,6 +2,7 @@
 
 SCHEMA_VERSION history
 1  first version
+2  edge and untrained nulls of confounds, global properties, discovered confounds, changes
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import pandas as pd
 
 from audit.errors import RunError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Kind = Literal["str", "float64", "int64", "bool", "list"]
 Row = TypeVar("Row")
@@ -79,6 +80,7 @@ def count(name: str, meaning: str) -> Column:
 _NO_MASS = "the map has no mass on counted pixels"
 _NO_FOREGROUND = "the foreground is not annotated, empty or everything"
 _NOT_MEASURED = "not measured in this run"
+_NOT_DRAWN = "none of those drawn for it (attributions.untrained_per_class)"
 
 PREDICTIONS = Table(
     "predictions",
@@ -109,7 +111,11 @@ ATTRIBUTIONS = Table(
         share("area_inside", "share of the counted pixels on the foreground", _NO_FOREGROUND),
         number("lift", "mass_inside over area_inside", f"{_NO_MASS}, or {_NO_FOREGROUND}", 0.0),
         share("edge_mass_inside", "mass_inside of an edge map of the image", _NOT_MEASURED),
-        share("untrained_mass_inside", "mass_inside of the model with random weights", _NOT_MEASURED),
+        share(
+            "untrained_mass_inside",
+            "mass_inside of the model with random weights",
+            f"{_NO_MASS}, {_NO_FOREGROUND}, or the sample is {_NOT_DRAWN}",
+        ),
         share(
             "rank_accuracy",
             "share of the k highest pixels on the foreground, k its size",
@@ -155,6 +161,27 @@ CONFOUNDS = Table(
         share("mass_inside", "share of the mass on it", f"it is not present, or {_NO_MASS}"),
         share("area_inside", "share of the counted pixels on it", "it is not present"),
         number("lift", "mass_inside over area_inside", f"it is not present, or {_NO_MASS}", 0.0),
+        share(
+            "edge_mass_inside",
+            "mass_inside of an edge map of the image",
+            "not present, or there are no edges",
+        ),
+        share(
+            "untrained_mass_inside",
+            "mass_inside of the model with random weights",
+            f"not present, or the sample is {_NOT_DRAWN}",
+        ),
+    ),
+)
+
+PROPERTIES = Table(
+    "properties",
+    ("sample_id", "property"),
+    (
+        text("sample_id", "the sample"),
+        text("property", "name of a global property of the picture or its file"),
+        number("value", "its number, measured outside of the object", "it is a category, or not measurable"),
+        text("category", "its name, where it is a category", "it is a number"),
     ),
 )
 
@@ -237,12 +264,73 @@ CERTIFICATE = Table(
     (
         text("method", "attribution method as configured"),
         text("check", "what was checked"),
-        number("value", "what was measured", "could not be measured"),
+        number(
+            "value", "what was measured", "could not be measured, or the check does not apply; see reason"
+        ),
         number("limit", "the line it was held against"),
         Column(
-            "passed", "bool", "value is on the right side of the limit; False where it could not be measured"
+            "passed",
+            "bool",
+            "value is on the right side of the limit, or the check does not apply; False where it could not be "
+            "measured",
         ),
         text("reason", "one sentence"),
+    ),
+)
+
+CHANGES = Table(
+    "changes",
+    ("label", "method", "statistic"),
+    (
+        text("label", "class name"),
+        text("method", "attribution method as configured; empty where the statistic needs no map"),
+        text("statistic", "mass_inside, accuracy, mass_on.<confound>, <link>.<confound>.<intervention>"),
+        number("reference", "mean over the pairs in the reference", "no pair", -1.0, 1.0),
+        number("candidate", "mean over the pairs in the candidate", "no pair", -1.0, 1.0),
+        number("difference", "mean of candidate minus reference", "no pair", -2.0, 2.0),
+        number("low", "lower end of its interval", "too few pairs", -2.0, 2.0),
+        number("high", "upper end of its interval", "too few pairs", -2.0, 2.0),
+        text("kind", "worsened, improved, unchanged or incomparable"),
+        count("n", "pairs"),
+        share("q_value", "adjusted over everything compared", "not compared"),
+        number("n_needed", "pairs that would decide", "decided, or not estimable", 0.0),
+        text("reason", "why it is incomparable, or a remark; empty where there is nothing to say"),
+    ),
+)
+
+DISCOVERED = Table(
+    "discovered",
+    ("label", "confound"),
+    (
+        text("label", "class name"),
+        text("confound", "its name in this run: a description, or the name that it has already"),
+        text("description", "size, colour, texture, place, and the named thing beside it"),
+        Column("known", "bool", "annotations or a detector name it already, so it is tested under that name"),
+        Column("tested", "bool", "it is a confound of this run; see reason where it is not"),
+        text("reason", "why it is not a confound of its own; empty where it is"),
+        count("n", "samples of the class that were searched"),
+        share("share", "share of them that show it"),
+        share("share_low", "lower end of its interval"),
+        share("share_high", "upper end of its interval"),
+        count("n_elsewhere", "samples of other classes that were searched"),
+        share("elsewhere", "share of them that show it"),
+        share("elsewhere_low", "lower end of its interval"),
+        share("elsewhere_high", "upper end of its interval"),
+        number("lift", "mean mass over mean area of its regions in the class", low=0.0),
+        share("p_value", "of being more frequent in the class, times the clusters of the class looked at"),
+        Column("exemplars", "list", "sample ids of the class, the most typical first"),
+    ),
+)
+
+DISCOVERED_REGIONS = Table(
+    "discovered_regions",
+    ("sample_id", "confound"),
+    (
+        text("sample_id", "a sample that was searched"),
+        text("confound", "its name in this run"),
+        count("height", "rows of the region, those of the model's input"),
+        count("width", "columns of the region"),
+        text("bits", "base64 of the zlib-compressed bits of its pixels, row by row"),
     ),
 )
 
@@ -252,15 +340,21 @@ TABLES: dict[str, Table] = {
         PREDICTIONS,
         ATTRIBUTIONS,
         CONFOUNDS,
+        PROPERTIES,
         INTERVENTIONS,
         VERDICTS,
         SUGGESTIONS,
         QUARANTINE,
         CERTIFICATE,
+        CHANGES,
+        DISCOVERED,
+        DISCOVERED_REGIONS,
     )
 }
-SAMPLE_TABLES = (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, QUARANTINE)
+SAMPLE_TABLES = (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, PROPERTIES, QUARANTINE)
 """The tables a shard writes."""
+DISCOVERY_TABLES = (DISCOVERED, DISCOVERED_REGIONS, CONFOUNDS)
+"""The tables that the search for unnamed confounds writes for a class."""
 
 _DTYPES = {"str": object, "list": object, "float64": np.float64, "int64": np.int64, "bool": np.bool_}
 

@@ -396,6 +396,7 @@ class Comparison:
     Attributes:
         reference, candidate: the runs.
         changes: one per class, method and statistic.
+        kinds: what became of each class as a whole.
         n_pairs: samples that both runs audited, of the same image and label.
         unpaired: sample ids by the reason why they have no partner; only reasons that occur.
         differences: settings in which the runs differ, as `key: reference -> candidate`.
@@ -405,6 +406,7 @@ class Comparison:
     reference: AuditRun
     candidate: AuditRun
     changes: tuple[ClassChange, ...]
+    kinds: Mapping[str, ChangeKind]
     n_pairs: int
     unpaired: Mapping[str, tuple[str, ...]]
     differences: tuple[str, ...]

@@ -283,6 +283,8 @@ def run_tables(exemplars: tuple[Exemplar, ...]) -> dict[str, Any]:
             "mass_inside": 0.81,
             "area_inside": 0.05,
             "lift": 16.2,
+            "edge_mass_inside": 0.11,
+            "untrained_mass_inside": NAN,
         }
         for shown in exemplars
         for method in METHODS

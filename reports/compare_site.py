@@ -1,0 +1,221 @@
+"""The page of a comparison: what became of every class, with intervals, and the same samples before and after."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+from markupsafe import Markup
+
+from audit.types import ChangeKind, ClassChange, Comparison, Exemplar
+from reports import change_words, environment, figures, numbers, single_site, views
+
+_SAMPLES_PER_CLASS = 6
+_IDS_SHOWN = 50
+"""Unpaired samples of a reason that the page names; the others are counted."""
+_WIDTH, _HEIGHT, _MARGIN = 200, 20, 4
+
+_BAR = Markup(
+    '<svg class="bar" role="img" aria-label="{words}" viewBox="0 0 {width} {height}" width="{width}" '
+    'height="{height}"><title>{words}</title><rect class="track" x="{left}" y="8" width="{track}" height="4" rx="2"/>'
+    '<rect class="trivial" x="{trivial}" y="5" width="{trivial_width}" height="10"/>'
+    '<path class="chance" d="M{middle} 2V18"/>{whisker}{point}</svg>'
+)
+_WHISKER = Markup('<rect class="whisker" x="{x}" y="5" width="{width}" height="10" rx="3"/>')
+_POINT = Markup('<circle class="point" cx="{x}" cy="10" r="3.5"/>')
+
+
+@dataclass(frozen=True)
+class SideView:
+    """One map of a sample in one run: its picture, and the mass inside; None where the run has no row."""
+
+    href: str
+    width: int
+    height: int
+    alt: str
+    mass_inside: float | None
+
+
+@dataclass(frozen=True)
+class SampleView:
+    """One sample that both runs show.
+
+    Attributes:
+        sample_id: the sample.
+        photo: the image with outlines.
+        predicted: class names, reference and candidate.
+        maps: method -> its maps in the reference and in the candidate.
+    """
+
+    sample_id: str
+    photo: SideView
+    predicted: tuple[str, str]
+    maps: Mapping[str, tuple[SideView, SideView]]
+
+
+@dataclass(frozen=True)
+class ClassView:
+    """One class: what became of it, in one word and in a sentence, its changes and its samples."""
+
+    label: str
+    slug: str
+    kind: ChangeKind
+    sentence: str
+    changes: tuple[ClassChange, ...]
+    samples: tuple[SampleView, ...]
+
+
+def render(comparison: Comparison) -> dict[str, str | bytes]:
+    """The page of a comparison, self-contained: file name -> content; open `index.html`.
+
+    Text is to be written as UTF-8. The same comparison gives the same files, byte for byte.
+    """
+    templates = environment.make()
+    files: dict[str, bytes] = {}
+    classes = _class_views(comparison, files)
+    scale = _scale(comparison)
+    templates.globals["difference_bar"] = _bar_of(scale, comparison.limits.minimum_change)
+    name = f"{comparison.candidate.name} against {comparison.reference.name}"
+    values: dict[str, Any] = {
+        "comparison": comparison,
+        "compared": classes,
+        "headline": change_words.headline(comparison),
+        "scale": scale,
+        "unpaired": _unpaired(comparison),
+        "statistic_words": change_words.statistic_words,
+        "legends": _legends(comparison, files),
+        "n_ids_shown": _IDS_SHOWN,
+    }
+    return {**_pages(templates, name, values), **files}
+
+
+def _pages(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
+    return single_site.render(templates, "compare", name, values)
+
+
+def _class_views(comparison: Comparison, files: dict[str, bytes]) -> tuple[ClassView, ...]:
+    """The classes, the gravest first; their pictures are put into `files`."""
+    shown = {exemplar.sample_id: exemplar for exemplar in comparison.reference.exemplars}
+    pairs = [(shown[e.sample_id], e) for e in comparison.candidate.exemplars if e.sample_id in shown]
+    lookups = tuple(views.picture_lookup(run) for run in (comparison.reference, comparison.candidate))
+    made = []
+    for label, kind in comparison.kinds.items():
+        changes = tuple(change for change in comparison.changes if change.label == label)
+        own = [pair for pair in pairs if pair[0].label == pair[1].label == label][:_SAMPLES_PER_CLASS]
+        made.append(
+            ClassView(
+                label=label,
+                slug=views.slug(label),
+                kind=kind,
+                sentence=change_words.class_sentence(changes),
+                changes=changes,
+                samples=tuple(_sample_view(one, other, lookups, files) for one, other in own),
+            )
+        )
+    return tuple(sorted(made, key=lambda view: change_words.ORDER.index(view.kind)))
+
+
+def _sample_view(
+    before: Exemplar,
+    after: Exemplar,
+    lookups: tuple[Mapping[tuple[str, str], Any], ...],
+    files: dict[str, bytes],
+) -> SampleView:
+    methods = [method for method in before.maps if method in after.maps]
+    photo = figures.photo(before.image, before.foreground, before.regions)
+    return SampleView(
+        sample_id=before.sample_id,
+        photo=_side(photo, views.alt_text(before, None), None, files),
+        predicted=(before.predicted, after.predicted),
+        maps={
+            method: (
+                _map_view(before, method, "reference", lookups[0], files),
+                _map_view(after, method, "candidate", lookups[1], files),
+            )
+            for method in methods
+        },
+    )
+
+
+def _map_view(
+    exemplar: Exemplar,
+    method: str,
+    side: str,
+    lookup: Mapping[tuple[str, str], Any],
+    files: dict[str, bytes],
+) -> SideView:
+    picture = figures.overlay(
+        exemplar.image,
+        exemplar.maps[method],
+        exemplar.foreground,
+        exemplar.regions,
+        figures.published(method),
+    )
+    values = lookup.get((exemplar.sample_id, method), {})
+    alt = f"{views.alt_text(exemplar, method)}, {side}"
+    return _side(picture, alt, values.get("mass_inside"), files)
+
+
+def _side(picture: np.ndarray, alt: str, mass_inside: float | None, files: dict[str, bytes]) -> SideView:
+    """A picture as a page shows it; its bytes are put into `files`."""
+    href = _stored(figures.encode(picture), files)
+    return SideView(href, picture.shape[1], picture.shape[0], alt, mass_inside)
+
+
+def _stored(content: bytes, files: dict[str, bytes]) -> str:
+    """A name by content: nothing of the data gets into a path, and equal pictures are one file."""
+    href = f"images/{hashlib.sha256(content).hexdigest()[:20]}.webp"
+    files[href] = content
+    return href
+
+
+def _legends(comparison: Comparison, files: dict[str, bytes]) -> dict[str, str]:
+    """The colour scale of each method: method -> file name."""
+    return {
+        method: _stored(figures.encode(figures.legend(visualization)), files)
+        for method, visualization in views.scales(comparison.candidate).items()
+    }
+
+
+def _unpaired(comparison: Comparison) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Reason, number and first ids of the samples without a partner."""
+    return [(reason, len(ids), ids[:_IDS_SHOWN]) for reason, ids in comparison.unpaired.items()]
+
+
+def _scale(comparison: Comparison) -> float:
+    """Where the bars end, as a share: the farthest end of any interval, up to the next 10 points."""
+    ends = [
+        abs(end) for change in comparison.changes for end in (change.low, change.high) if not math.isnan(end)
+    ]
+    return max(0.1, math.ceil(10 * max(ends, default=0.0)) / 10)
+
+
+def _bar_of(scale: float, trivial: float) -> Any:
+    """The function that draws a difference as a point with its interval on a line from -scale to +scale."""
+
+    def x(value: float) -> float:
+        half = (_WIDTH - 2 * _MARGIN) / 2
+        return round(_WIDTH / 2 + max(-1.0, min(1.0, value / scale)) * half, 1)
+
+    def bar(change: ClassChange) -> Markup:
+        is_missing = numbers.is_missing(change.difference)
+        has_ends = not (is_missing or numbers.is_missing(change.low) or numbers.is_missing(change.high))
+        shown = numbers.difference_interval(change.difference, change.low, change.high)
+        width = max(1.0, round(x(change.high) - x(change.low), 1)) if has_ends else 0.0
+        return _BAR.format(
+            words=f"Difference: {'not measured' if is_missing else shown}",
+            width=_WIDTH,
+            height=_HEIGHT,
+            left=_MARGIN,
+            track=_WIDTH - 2 * _MARGIN,
+            trivial=x(-trivial),
+            trivial_width=round(x(trivial) - x(-trivial), 1),
+            middle=_WIDTH // 2,
+            whisker=_WHISKER.format(x=x(change.low), width=width) if has_ends else "",
+            point="" if is_missing else _POINT.format(x=x(change.difference)),
+        )
+
+    return bar
