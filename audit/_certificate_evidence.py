@@ -6,10 +6,14 @@ from typing import cast
 
 import numpy as np
 
+from audit import _certificate_filling as filling
 from audit import _certificate_probes as probes
 from audit.attributions import AttributionMethod
 from audit.classifier import Classifier
 from audit.types import AttributionBatch
+
+_FEW = 4
+"""Images that models with random weights in part are shown."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,6 @@ class CertificateLimits:
         baseline: largest share of maps whose baseline is too close.
         looked_at: least share of images that the explainer looked at as they are.
         trained: least spread of the logits over images, as a multiple of that of randomised models.
-        mask_alignment: least mean share of moved foregrounds that fit the picture's edges worse.
         level: confidence of the intervals of the paired checks, whose lower ends must be above 0.
         seed: of randomised weights and orders.
     """
@@ -51,7 +54,6 @@ class CertificateLimits:
     baseline: float
     looked_at: float
     trained: float
-    mask_alignment: float
     level: float
     seed: int
 
@@ -60,7 +62,8 @@ class CertificateLimits:
 class Subject:
     """The model and the sample, with what all methods share.
 
-    `others` are classes that occur in the sample but not on that image; `random_areas` float64 (B,).
+    `others` are classes that occur in the sample but not on that image; `random_areas` float64 (B,);
+    `polarity` is the sign of the maps that the audit counts.
     """
 
     classifier: Classifier
@@ -72,28 +75,35 @@ class Subject:
     randomised: probes.Randomised
     random_areas: np.ndarray
     foreground: np.ndarray
+    polarity: str
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What one method gave.
 
+    Only `own` is made as the audit makes maps; the others are compared among themselves and made with
+    `probes.rough`.
+
     Attributes:
-        own, other: for the label and for another class.
+        own: for the label.
+        rough, other: for the label and for another class.
         rows, repeats: a few of the images in reversed order, and the method's maps of them, twice.
-        cascade, alone: correlations (stages, B) with maps of randomised models.
+        cascade, alone: correlations with maps of randomised models, a stage each, of some of the images.
         random_model: maps of the model with all weights drawn anew; None where it has no weights.
         displacement: see `probes.displacement`.
         nearest: see `probes.Watched`.
-        logits: of filled pictures, (2, F, B, K), by the order of own, other and random_model.
+        logits: of filled pictures, (2, F, B, K), by the mass of own, rough and random_model, and by the signed
+            difference of rough and other from above (contrast) and from below (reversed).
     """
 
     own: AttributionBatch
+    rough: AttributionBatch
     other: AttributionBatch
     rows: np.ndarray
     repeats: tuple[np.ndarray, np.ndarray]
-    cascade: np.ndarray
-    alone: np.ndarray
+    cascade: tuple[np.ndarray, ...]
+    alone: tuple[np.ndarray, ...]
     random_model: np.ndarray | None
     displacement: float
     nearest: np.ndarray
@@ -107,6 +117,7 @@ def subject_of(
     seeds: np.ndarray,
     foreground: np.ndarray,
     limits: CertificateLimits,
+    polarity: str,
 ) -> Subject:
     """What all methods share, measured once."""
     copies = probes.randomised(classifier, limits.seed)
@@ -114,7 +125,7 @@ def subject_of(
     areas = [
         area_scores(
             classifier,
-            probes.filled_logits(classifier, images, probes.filling_orders(maps, limits.seed)),
+            filling.filled_logits(classifier, images, filling.filling_orders(maps, limits.seed)),
             labels,
         )
         for maps in noise
@@ -129,6 +140,7 @@ def subject_of(
         randomised=copies,
         random_areas=np.mean(areas, axis=0),
         foreground=foreground,
+        polarity=polarity,
     )
 
 
@@ -137,34 +149,69 @@ def evidence_of(subject: Subject, method: AttributionMethod) -> Evidence:
     images, labels, seeds, classifier = subject.images, subject.labels, subject.seeds, subject.classifier
     watched = probes.Watched(classifier, probes.versions(images))
     own = method(cast(Classifier, watched), images, labels, seeds)
-    other = method(classifier, images, subject.others, seeds)
+    cheap = probes.rough(method)
+    rough = own if cheap is method else cheap(classifier, images, labels, seeds)
+    other = cheap(classifier, images, subject.others, seeds)
     rows = np.arange(max(len(images) // 4, 2))[::-1]
-    first, second = (method(classifier, images[rows], labels[rows], seeds[rows]).maps for _ in range(2))
-    of_random = {
-        copy: method(copy, images, labels, seeds).maps
-        for copy in (*subject.randomised.cascading, *subject.randomised.independent[1:])
-    }
-    random_model = of_random[subject.randomised.cascading[-1]] if subject.randomised.cascading else None
+    first, second = (cheap(classifier, images[rows], labels[rows], seeds[rows]).maps for _ in range(2))
+    cascade, alone, random_model = _of_random_models(subject, cheap, rough.maps)
     disturbed, squares = probes.disturbed(images)
-    changes = np.abs(method(classifier, disturbed, labels, seeds).maps - own.maps)
-    ordered = {"own": own.maps, "other": other.maps}
-    if random_model is not None:
-        ordered["random_model"] = random_model
+    changes = np.abs(cheap(classifier, disturbed, labels, seeds).maps - rough.maps)
+    contrast = rough.maps.astype(np.float64) - other.maps
     return Evidence(
         own=own,
+        rough=rough,
         other=other,
         rows=rows,
         repeats=(first, second),
-        cascade=_correlations(own.maps, [of_random[copy] for copy in subject.randomised.cascading]),
-        alone=_correlations(own.maps, [of_random[copy] for copy in subject.randomised.independent]),
+        cascade=cascade,
+        alone=alone,
         random_model=random_model,
         displacement=probes.displacement(changes, squares),
         nearest=watched.nearest,
-        logits={
-            name: probes.filled_logits(classifier, images, probes.filling_orders(maps, subject.limits.seed))
-            for name, maps in ordered.items()
-        },
+        logits=_filled(subject, own.maps, rough.maps, random_model)
+        | {"contrast": _filled_by(subject, contrast), "reversed": _filled_by(subject, -contrast)},
     )
+
+
+def _of_random_models(
+    subject: Subject, method: AttributionMethod, maps: np.ndarray
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], np.ndarray | None]:
+    """Correlations of `maps` with those of randomised models, cascading and alone, and the maps of the last.
+
+    Models that are random in part see four images: what ignores the weights has 1.0 on every single one.
+    """
+    cascading, independent = subject.randomised.cascading, subject.randomised.independent
+    if not cascading:
+        return (), (), None
+    few = np.arange(0, len(maps), max(len(maps) // _FEW, 1))[:_FEW]
+    random_model = method(cascading[-1], subject.images, subject.labels, subject.seeds).maps
+    found = {cascading[-1]: likeness(maps, random_model)}
+    for copy in (*cascading, *independent):
+        if copy not in found:
+            others = method(copy, subject.images[few], subject.labels[few], subject.seeds[few]).maps
+            found[copy] = likeness(maps[few], others)
+    return tuple(found[copy] for copy in cascading), tuple(found[copy] for copy in independent), random_model
+
+
+def _filled(
+    subject: Subject, own: np.ndarray, rough: np.ndarray, random_model: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Logits of filled pictures, by the mass of these maps."""
+    found = {"own": _filled_by(subject, filling.evidence_for(own, subject.polarity))}
+    # The same maps where the method has no rougher form.
+    is_same = rough is own
+    found["rough"] = (
+        found["own"] if is_same else _filled_by(subject, filling.evidence_for(rough, subject.polarity))
+    )
+    if random_model is not None:
+        found["random_model"] = _filled_by(subject, filling.evidence_for(random_model, subject.polarity))
+    return found
+
+
+def _filled_by(subject: Subject, values: np.ndarray) -> np.ndarray:
+    orders = filling.filling_orders(values, subject.limits.seed)
+    return filling.filled_logits(subject.classifier, subject.images, orders)
 
 
 def _other_classes(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -188,12 +235,7 @@ def label_scores(subject: Subject, logits: np.ndarray) -> np.ndarray:
 
 
 def area_scores(classifier: Classifier, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return probes.area_between(probes.log_odds(logits, labels, classifier.head))
-
-
-def _correlations(maps: np.ndarray, others: list[np.ndarray]) -> np.ndarray:
-    """float64 (stages, B)."""
-    return np.array([likeness(maps, other) for other in others]).reshape(len(others), len(maps))
+    return filling.area_between(filling.log_odds(logits, labels, classifier.head))
 
 
 def likeness(maps: np.ndarray, others: np.ndarray) -> np.ndarray:

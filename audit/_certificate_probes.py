@@ -4,7 +4,8 @@ Maps are compared on a coarse grid by rank. Single pixels of gradient maps are n
 comparison of two maps come out near 0, whatever the explainer; ranks do not depend on scale or sharpening.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +13,12 @@ import numpy as np
 from scipy import stats
 from scipy.ndimage import uniform_filter
 
-from audit.attributions._blur import Blur
-from audit.classifier import Classifier, Head
+from audit.attributions import AttributionMethod
+from audit.classifier import Classifier
 from audit.nulls import edge_maps
-from audit.types import BACKGROUND, FOREGROUND
 
 COMPARED_GRID = 28
 """Cells a side on which maps are compared: 8 pixels each at 224."""
-FILLED_GRID = 14
-"""Cells a side that are filled one by one: 16 pixels each at 224; smaller ones leave unnatural dots."""
-FILLED_SHARES = (0.15, 0.4)
-"""Shares of the picture that are filled."""
 PLACES = (
     (0.2, 0.45),
     (0.45, 0.8),
@@ -35,7 +31,13 @@ PLACES = (
 )
 """Centres (y, x) of disturbances; none is near its own mirror image in both axes."""
 
-_FILL_BLUR = 20.0 / 224.0
+ROUGH_GRADIENTS = 17
+"""Gradients that a path may spend where maps are only compared with each other."""
+ROUGH_COPIES = 8
+"""Noisy copies of smoothgrad there."""
+ROUGH_ERROR = 0.2
+"""Error budget there; a path whose error is within it earlier stops."""
+
 _BLOCKS = 3
 
 
@@ -43,7 +45,7 @@ def pooled(maps: np.ndarray, n_cells: int) -> np.ndarray:
     """Means over cells of a grid of at most `n_cells` a side, float64 (B, h, w), of maps (B, H, W)."""
     values = maps.astype(np.float64)
     for axis in (1, 2):
-        starts, counts = _cells(values.shape[axis], n_cells)
+        starts, counts = cells_of_line(values.shape[axis], n_cells)
         shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
         values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape)
     return np.asarray(values)
@@ -77,6 +79,27 @@ def content_maps(images: np.ndarray) -> dict[str, np.ndarray]:
     """What can be seen without any model, (B, H, W) by name: edges, brightness, darkness."""
     brightness = images.mean(axis=-1, dtype=np.float64)
     return {"edges": edge_maps(images), "brightness": brightness, "darkness": 1.0 - brightness}
+
+
+def rough(method: AttributionMethod) -> AttributionMethod:
+    """The method with less to spend: for maps that are compared with others made in the same way.
+
+    A map need not have converged to tell whether it follows the weights or the target: both maps of a pair
+    have the same error, so a pair that ought to be equal still is. Fields are known by their names, also of
+    methods within methods; a method without any such field is returned as it is, the same object.
+    """
+    caps = {"max_gradients": ROUGH_GRADIENTS, "n_steps": ROUGH_GRADIENTS - 1, "n_samples": ROUGH_COPIES}
+    changes: dict[str, Any] = {}
+    for item in dataclasses.fields(method):  # type: ignore[arg-type]
+        value = getattr(method, item.name)
+        if item.name == "method":
+            changes[item.name] = rough(value)
+        elif item.name == "error_budget":
+            changes[item.name] = max(value, ROUGH_ERROR)
+        elif item.name in caps and value is not None:
+            changes[item.name] = min(value, caps[item.name])
+    changes = {name: value for name, value in changes.items() if value is not getattr(method, name)}
+    return dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -126,6 +149,7 @@ class Watched:
     def __post_init__(self) -> None:
         self._coarse = np.stack([_coarse(version) for version in self.candidates])
         self.nearest = np.full(self.candidates.shape[:2], np.inf)
+        self._lock = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.classifier, name)
@@ -167,76 +191,15 @@ class Watched:
             squares = (
                 (asked**2).sum(axis=1)[:, None] - 2.0 * asked @ candidates.T + (candidates**2).sum(axis=1)
             )
-            self.nearest[version] = np.minimum(self.nearest[version], squares.min(axis=0))
+            near = squares.min(axis=0)
+            # Path methods ask from several threads.
+            with self._lock:
+                self.nearest[version] = np.minimum(self.nearest[version], near)
 
 
 def versions(images: np.ndarray) -> np.ndarray:
     """The pictures as they are, with blue and red exchanged, mirrored, upside down: (4, B, H, W, 3)."""
     return np.stack([images, images[..., ::-1], images[:, :, ::-1], images[:, ::-1]])
-
-
-def filling_orders(values: np.ndarray, seed: int) -> np.ndarray:
-    """Cells of the filling grid from the highest to the lowest, ties in random order.
-
-    Args:
-        values: (B, H, W).
-        seed: of the order of ties; one for all, so that equal maps give equal orders.
-
-    Returns:
-        int64 (B, n_cells), indices of the flattened grid.
-    """
-    cells = pooled(values, FILLED_GRID).reshape(len(values), -1)
-    ties = np.random.default_rng(seed).permutation(cells.shape[1])
-    return np.asarray(ties[np.argsort(-cells[:, ties], axis=1, kind="stable")])
-
-
-def filled_logits(classifier: Classifier, images: np.ndarray, orders: np.ndarray) -> np.ndarray:
-    """Logits while the first cells of an order are blurred, and while they alone are sharp.
-
-    Args:
-        classifier: the model.
-        images: float32 (B, H, W, 3).
-        orders: int64 (B, n_cells), see `filling_orders`.
-
-    Returns:
-        float64 (2, F, B, K): deletion, then insertion, for each of FILLED_SHARES.
-
-    Source: Petsiuk, Das, Saenko. RISE. BMVC 2018, sec. 4.3, arXiv:1806.07421, with cells for pixels and
-    blur in both directions, which leaves fewer traces that no photograph has.
-    """
-    height, width = images.shape[1:3]
-    blurred = Blur((height, width))(images, _FILL_BLUR * max(height, width))
-    n_cells = orders.shape[1]
-    places = np.empty_like(orders)
-    np.put_along_axis(places, orders, np.broadcast_to(np.arange(n_cells), orders.shape), axis=1)
-    found = []
-    for kept, filled in ((images, blurred), (blurred, images)):
-        for share in FILLED_SHARES:
-            is_first = _enlarged_cells(places < share * n_cells, (height, width))
-            found.append(classifier.logits(np.where(is_first[..., None], filled, kept)))
-    logits = np.asarray(found, dtype=np.float64)
-    return logits.reshape(2, len(FILLED_SHARES), *logits.shape[1:])
-
-
-def log_odds(logits: np.ndarray, targets: np.ndarray, head: Head) -> np.ndarray:
-    """Log odds of the target, (..., B): of its probability, or its logit where classes are independent.
-
-    Args:
-        logits: (..., B, K).
-        targets: int64 (B,).
-        head: what the logits mean.
-    """
-    own = logits[..., np.arange(len(targets)), targets]
-    if head is not Head.SOFTMAX:
-        return np.asarray(own)
-    others = logits.copy()
-    others[..., np.arange(len(targets)), targets] = -np.inf
-    return np.asarray(own - np.logaddexp.reduce(others, axis=-1))
-
-
-def area_between(scores: np.ndarray) -> np.ndarray:
-    """Mean of insertion minus deletion, float64 (B,), of scores (2, F, B): high if the first cells matter."""
-    return np.asarray((scores[1] - scores[0]).mean(axis=0))
 
 
 def disturbed(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -293,32 +256,7 @@ def displacement(changes: np.ndarray, squares: np.ndarray) -> float:
     return float(np.hypot(y - height, x - width) / max(height, width))
 
 
-def boundary_percentiles(images: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """How well the outline of each foreground follows edges of its picture, compared with moved copies of it.
-
-    Args:
-        images: float32 (B, H, W, 3).
-        foreground: uint8 (B, H, W).
-
-    Returns:
-        float64 (B,), share of eight copies, moved by 1/16 of the side in each direction, whose outline has
-        weaker edges; NaN where there is no outline, or it is a box: boxes touch objects in few points.
-    """
-    strength = edge_maps(images)
-    found = np.full(len(images), np.nan)
-    step = max(round(max(images.shape[1:3]) / 16), 1)
-    moves = [(y, x) for y in (-step, 0, step) for x in (-step, 0, step) if (y, x) != (0, 0)]
-    for index, picture in enumerate(foreground):
-        outline = _outline(picture)
-        if not outline.any() or _is_box(picture == FOREGROUND):
-            continue
-        here = _mean_on(strength[index], outline, (0, 0))
-        there = [_mean_on(strength[index], outline, move) for move in moves]
-        found[index] = float(np.mean([here > other for other in there]))
-    return found
-
-
-def _cells(size: int, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
+def cells_of_line(size: int, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
     """First pixel and number of pixels of each cell of a line."""
     edges = np.linspace(0, size, min(n_cells, size) + 1).round().astype(np.int64)
     return edges[:-1], np.diff(edges)
@@ -339,34 +277,3 @@ def _coarse(images: np.ndarray) -> np.ndarray:
     """float64 (B, n), images on the coarse grid."""
     channels = [pooled(images[..., channel], COMPARED_GRID) for channel in range(3)]
     return np.stack(channels, axis=-1).reshape(len(images), -1)
-
-
-def _enlarged_cells(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """bool (B, H, W) of cells (B, n_cells)."""
-    (_, tall), (_, wide) = _cells(shape[0], FILLED_GRID), _cells(shape[1], FILLED_GRID)
-    grid = cells.reshape(len(cells), len(tall), len(wide))
-    return np.asarray(np.repeat(np.repeat(grid, tall, axis=1), wide, axis=2))
-
-
-def _outline(foreground: np.ndarray) -> np.ndarray:
-    """bool (H, W): foreground pixels next to background."""
-    inside, outside = foreground == FOREGROUND, foreground == BACKGROUND
-    near = np.zeros_like(inside)
-    near[1:] |= outside[:-1]
-    near[:-1] |= outside[1:]
-    near[:, 1:] |= outside[:, :-1]
-    near[:, :-1] |= outside[:, 1:]
-    return np.asarray(inside & near)
-
-
-def _is_box(mask: np.ndarray) -> bool:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return bool(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all())
-
-
-def _mean_on(strength: np.ndarray, outline: np.ndarray, move: Sequence[int]) -> float:
-    """Mean edge strength on an outline moved by (y, x), as far as it stays on the picture."""
-    rows, columns = np.nonzero(outline)
-    rows, columns = rows + move[0], columns + move[1]
-    is_on = (rows >= 0) & (rows < strength.shape[0]) & (columns >= 0) & (columns < strength.shape[1])
-    return float(strength[rows[is_on], columns[is_on]].mean()) if is_on.any() else 0.0

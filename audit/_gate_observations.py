@@ -107,7 +107,7 @@ def _of_certificate(rule: Rule, name: str, methods: Sequence[str], run: AuditRun
     table = run.tables.get("certificate")
     for method in methods:
         if table is None:
-            reason = "the run has no trust certificate; make one with --set certificate.samples=32"
+            reason = "the run has no trust certificate; make one with --set certificate.samples=16"
             yield Observation("", method, rule.statistic, None, reason)
             continue
         rows = table[table["method"] == method]

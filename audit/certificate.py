@@ -2,11 +2,14 @@
 
 A check asks for what a sound explanation of this model must do and a broken one fails to do: follow the
 weights, the target and the picture, lie where its cause lies, and say beforehand how the model reacts. What
-cannot be measured fails; a check that does not apply (completeness of a method without a path) has no row.
+cannot be measured fails; a check that does not apply (completeness of a method without a path, the alignment
+of masks where there are none) says so and holds nothing against the method.
 
-Cost for each method, in attributions of the sampled images: 8.5 (its own, another class, a quarter twice,
-a disturbed copy, five randomised models), and 12 forward passes of each image for insertion and deletion; for
-the sample, shared by all methods, 8 forward passes for random orders, and graphs of 5 randomised models.
+Cost for each method: the sampled images once as the audit explains them, and roughly, with at most
+`ROUGH_GRADIENTS` a map (`probes.rough`), once more, for another class, disturbed, on a random model, a quarter
+of them twice, and four of them on each of four models that are random in part; then 20 forward passes of each
+image for insertion and deletion (16 where a method has no rougher form), and for the sample, shared by all
+methods, 8 forward passes for random orders and graphs of 5 randomised models.
 """
 
 import dataclasses
@@ -26,19 +29,19 @@ from audit.types import ClassVerdict, Status
 __all__ = ["CHECKS", "DEFAULT_LIMITS", "CertificateLimits", "bar", "certify", "trusted"]
 
 DEFAULT_LIMITS = CertificateLimits(
-    # Explainers that ignore the weights have 1.0; sound ones on real networks up to 0.2.
+    # What ignores the weights has exactly 1, maps that share nothing have 0: the middle.
     randomisation=0.5,
-    # Some thirds matter little to a coarse map of a deep layer; what ignores the weights has 1.0.
+    # Some thirds matter little to a coarse map of a deep layer; what ignores the weights has exactly 1.
     independent=0.9,
-    # An explainer that ignores the target has 1.0; positive parts of noise-like maps have up to 0.8.
+    # What ignores the target has exactly 1; positive parts of noise-like maps have up to 0.8.
     label_sensitivity=0.9,
     # Room for float32 sums in another order, not for dropout or noise.
     repeatability=1e-3,
-    # An edge detector has 1.0; sound maps of objects on plain ground up to 0.65.
+    # What detects edges has exactly 1; sound maps of objects on plain ground up to 0.65.
     content=0.8,
     # A few maps are empty without any fault, where nothing speaks for the class.
     degenerate=0.2,
-    # Objects are in the middle of most photographs: coarse maps have up to 0.75, a constant one 1.0.
+    # Objects are in the middle of most photographs: coarse maps have up to 0.75, a constant one exactly 1.
     image_sensitivity=0.9,
     # 22 pixels at 224; sound methods have had up to 18, and coarse maps get half a cell on top.
     location=0.1,
@@ -46,23 +49,31 @@ DEFAULT_LIMITS = CertificateLimits(
     completeness=0.05,
     # Verdicts stand on the maps that converged; they have to be most of them.
     unconverged=0.25,
-    # 0.02 for a black baseline, 0.2 for a blurred picture; maps of other weights or classes have 1 or more.
+    # Maps of other weights or classes have 1 or more by construction, complete ones near 0; rough paths 0.25.
     score_agreement=0.75,
     # A majority of maps with meaning; some pictures keep their class when blurred.
     baseline=0.5,
     # The sound have 1.0, but grey or symmetric pictures may tie.
     looked_at=0.9,
-    # Models with random weights have about 1; trained ones 3.6 (three convolutions) to 20 (real networks).
+    # Models with random weights have about 1 by construction; trained ones 3.6 to 22.
     trained=2.0,
-    # 0.5 for masks unrelated to the picture, up to 0.7 for moved ones, 0.98 for right ones.
-    mask_alignment=0.8,
     # Only the lower end counts, so this is a one-sided test at 5 %.
     level=0.9,
     seed=0,
 )
-"""Set on a classifier of ten garments and on a small network of drawn shapes, then left as they are.
+"""Lines between what a broken explanation has by construction and what sound ones have.
 
-See `benchmarks/certificate.py` for what they catch on other models.
+Set on a classifier of ten garments (split `val`) and on a small network of drawn shapes; see
+`benchmarks/certificate.py` for what they do on photographs and networks that were kept apart. The checks of
+faithfulness and of masks have no line that could be fitted: they are paired tests whose mean must be above 0.
+
+Methods differ, and so do models; the certificate says which method may speak of which model. On heads over
+EfficientNet-Lite0, `grad_cam` passed on every set of photographs measured. `integrated_gradients` from black is
+weakly faithful on garments on bright ground, where much mass lies on the ground: it may pass on one draw of 16
+photographs and fail on another. The plain `gradient` is no better than random order on the garments, and it and
+`gradient+smoothgrad` often do not tell one class from another: the sign of a gradient says which way a pixel
+should change, not what taking it away would do. `grad_cam_plus_plus` weighs positive gradients alone, so its maps
+for two classes are nearly the same (0.95 and more on photographs of COCO and of pets): it fails label_sensitivity.
 """
 
 
@@ -74,6 +85,8 @@ def certify(
     seeds: np.ndarray,
     foreground: np.ndarray,
     settings: CertificateLimits,
+    *,
+    polarity: str = "positive",
 ) -> pd.DataFrame:
     """The certificate of each method on a sample of a run's images; 16 to 32 of several classes are meant.
 
@@ -85,6 +98,7 @@ def certify(
         seeds: uint64 (N,), as the methods take them.
         foreground: uint8 (N, H, W) of BACKGROUND, FOREGROUND, IGNORE; all IGNORE where nothing is annotated.
         settings: the lines.
+        polarity: which sign of a map is its mass, see `metrics.to_mass`.
 
     Returns:
         Checked CERTIFICATE rows. Checks of model and annotations stand with every method: none is better.
@@ -93,14 +107,12 @@ def certify(
         ValueError: fewer than four images, or the shapes differ.
     """
     _check_sample(images, labels, seeds, foreground)
-    subject = subject_of(classifier, images, labels, seeds, foreground, settings)
+    subject = subject_of(classifier, images, labels, seeds, foreground, settings, polarity)
     found = []
     for name, method in methods.items():
         evidence = evidence_of(subject, method)
         for check, measure in CHECKS.items():
-            finding = measure(subject, evidence)
-            if finding is not None:
-                found.append({"method": name, "check": check, **dataclasses.asdict(finding)})
+            found.append({"method": name, "check": check, **dataclasses.asdict(measure(subject, evidence))})
     return frame(CERTIFICATE, found)
 
 

@@ -33,4 +33,13 @@ def certify_samples(work: Work, samples: Sequence[Sample]) -> pd.DataFrame:
         for name in ("images", "labels", "foreground")
     )
     seeds = sample_seeds(work.config.run.seed, ids)
-    return certify(shop.classifier, shop.methods, images, labels, seeds, foreground, DEFAULT_LIMITS)
+    return certify(
+        shop.classifier,
+        shop.methods,
+        images,
+        labels,
+        seeds,
+        foreground,
+        DEFAULT_LIMITS,
+        polarity=work.config.attributions.polarity,
+    )

@@ -24,14 +24,16 @@ class Remembered:
     """
 
     method: AttributionMethod
-    _known: dict[tuple[int, int, bytes], tuple[Classifier, AttributionBatch]] = field(default_factory=dict)
+    _known: dict[tuple[str, int, int, bytes], tuple[Classifier, AttributionBatch]] = field(
+        default_factory=dict
+    )
 
     def __call__(
         self, classifier: Classifier, images: np.ndarray, targets: np.ndarray, seeds: np.ndarray
     ) -> AttributionBatch:
         """The method's maps."""
         real = getattr(classifier, "classifier", classifier)
-        key = (id(real), hash(images.tobytes()), targets.tobytes())
+        key = (repr(self.method), id(real), hash(images.tobytes()), targets.tobytes())
         if key not in self._known:
             self._known[key] = (real, self.method(classifier, images, targets, seeds))
         else:

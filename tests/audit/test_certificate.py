@@ -1,14 +1,19 @@
 """The trust certificate: broken explainers and models fail, sound ones pass, nothing passes unmeasured."""
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
+from audit import _certificate_filling as filling
+from audit import _certificate_outlines as outlines
 from audit import _certificate_probes as probes
+from audit.attributions._smoothgrad import SmoothGrad
 from audit.attributions.blur_integrated_gradients import BlurIntegratedGradients
 from audit.attributions.grad_cam import GradCam
 from audit.attributions.gradient import Gradient
@@ -195,15 +200,25 @@ def test_moved_masks_fail_the_alignment_and_right_ones_do_not(classifier, rows):
     assert "mask_alignment" not in failed(rows, "gradient")
 
 
-def test_checks_that_do_not_apply_have_no_row(classifier):
+def test_checks_that_do_not_apply_say_so_and_hold_nothing_against_the_method(classifier):
     unannotated = np.full((N_IMAGES, SIDE, SIDE), IGNORE, np.uint8)
-    rows = certificate(classifier, {"it": Gradient()}, foreground=unannotated)
+    rows = certificate(classifier, {"it": Gradient()}, foreground=unannotated).set_index("check")
+    apart = rows[rows["reason"].str.startswith("Does not apply: ")]
     of_paths = {"completeness", "convergence", "score_agreement", "baseline"}
-    assert set(rows["check"]) == set(CHECKS) - of_paths - {"mask_alignment"}
+    assert set(apart.index) == of_paths | {"mask_alignment"}
+    assert apart["value"].isna().all()
+    assert apart["passed"].all()
+    assert rows.drop(apart.index)["value"].notna().all()
 
 
-def test_a_complete_method_with_masks_has_every_row(rows):
-    assert set(rows.loc[rows["method"] == "integrated_gradients", "check"]) == set(CHECKS)
+def test_every_method_has_a_row_for_every_check(rows):
+    for method in SOUND:
+        assert list(rows.loc[rows["method"] == method, "check"]) == list(CHECKS)
+
+
+def test_every_check_applies_to_a_complete_method_with_masks(rows):
+    of_method = rows[rows["method"] == "integrated_gradients"]
+    assert of_method["value"].notna().all()
 
 
 def test_what_cannot_be_measured_fails_with_a_reason(rows):
@@ -285,7 +300,9 @@ def test_filling_the_cells_that_carry_the_score_first_gives_the_greatest_area():
     images[:, :14, :14] += 0.8
     best, worst = np.tile(weights[0, :, :, 0], (4, 1, 1)), np.tile(-weights[0, :, :, 0], (4, 1, 1))
     areas = [
-        probes.area_between(probes.filled_logits(classifier, images, probes.filling_orders(maps, 0))[..., 0])
+        filling.area_between(
+            filling.filled_logits(classifier, images, filling.filling_orders(maps, 0))[..., 0]
+        )
         for maps in (best, worst)
     ]
     assert (areas[0] > areas[1]).all()
@@ -293,7 +310,7 @@ def test_filling_the_cells_that_carry_the_score_first_gives_the_greatest_area():
 
 def test_equal_values_are_filled_in_an_order_that_the_seed_decides():
     flat = np.zeros((2, 28, 28))
-    first, again, other = (probes.filling_orders(flat, seed) for seed in (0, 0, 1))
+    first, again, other = (filling.filling_orders(flat, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     np.testing.assert_array_equal(np.sort(first, axis=1), np.tile(np.arange(14 * 14), (2, 1)))
@@ -301,15 +318,103 @@ def test_equal_values_are_filled_in_an_order_that_the_seed_decides():
 
 @pytest.mark.parametrize(("head", "expected"), [(Head.SOFTMAX, 2 - np.log(np.e + 1)), (Head.SIGMOID, 2.0)])
 def test_log_odds(head, expected):
-    found = probes.log_odds(np.array([[2.0, 1.0, 0.0]]), np.array([0]), head)
+    found = filling.log_odds(np.array([[2.0, 1.0, 0.0]]), np.array([0]), head)
     np.testing.assert_allclose(found, [expected])
+
+
+def test_a_path_made_roughly_stops_early_and_one_without_a_path_stays_the_same_object():
+    cheap = probes.rough(IntegratedGradients(max_gradients=200, error_budget=0.05))
+    assert cheap == IntegratedGradients(max_gradients=17, error_budget=0.2)
+    assert probes.rough(IntegratedGradients(n_steps=200)).n_steps == 16
+    assert probes.rough(IntegratedGradients(n_steps=8)).n_steps == 8
+    sound = GradCam()
+    assert probes.rough(sound) is sound
+    smooth = probes.rough(SmoothGrad(IntegratedGradients(), n_samples=25))
+    assert smooth == SmoothGrad(IntegratedGradients(max_gradients=17, error_budget=0.2), n_samples=8)
+
+
+def test_maps_that_are_only_compared_cost_at_most_17_gradients_each(network):
+    counted = Counted(Classifier(network, AS_IT_IS, batch_size=32))
+    n = 8
+    images, labels, foreground = drawn(n, seed=7)
+    method = IntegratedGradients(error_budget=1e-9, max_gradients=65)
+    certify(counted, {"it": method}, images, labels, SEEDS[:n], foreground, DEFAULT_LIMITS)
+    # Its own maps in full; for itself, another class and the disturbed roughly; a quarter twice more.
+    assert counted.n_gradients <= n * 65 + 3 * n * 17 + 2 * (n // 4) * 17
+    assert counted.n_gradients > n * 33
+
+
+@dataclass
+class Counted:
+    """A classifier that counts the gradients asked of it, not those of its randomised copies."""
+
+    classifier: Classifier
+    n_gradients: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.classifier, name)
+
+    def directional_gradients(
+        self, images: np.ndarray, directions: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        self.n_gradients += len(images)
+        return self.classifier.directional_gradients(images, directions, targets)
+
+
+@pytest.mark.parametrize("polarity", ["positive", "absolute"])
+def test_cells_are_ordered_by_the_mass_that_the_audit_counts(polarity):
+    maps = np.array([[[-3.0, 1.0], [0.0, 2.0]]])
+    expected = {"positive": [[0, 1], [0, 2]], "absolute": [[3, 1], [0, 2]]}[polarity]
+    np.testing.assert_array_equal(filling.evidence_for(maps, polarity), [expected])
+
+
+def test_mass_against_the_target_comes_last():
+    maps = np.array([[[-3.0, 1.0], [0.0, 2.0]]])
+    np.testing.assert_array_equal(filling.evidence_for(maps, "negative"), [[[-3, 0], [0, 0]]])
+
+
+def test_turned_signs_are_no_fault_where_the_audit_counts_magnitudes(classifier):
+    images, labels, foreground = drawn(N_IMAGES, seed=7)
+    methods = {"it": Gradient(), "turned": broken.Altered(Gradient(), broken.ALTERATIONS["signs turned"])}
+    rows = certify(
+        classifier, methods, images, labels, SEEDS, foreground, DEFAULT_LIMITS, polarity="absolute"
+    ).set_index(["method", "check"])
+    assert rows.loc[("it", "faithfulness"), "value"] == rows.loc[("turned", "faithfulness"), "value"]
+
+
+def disc(move: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A white disc of radius 16 on black, 64 x 64, and its mask, moved."""
+    y, x = np.mgrid[:64, :64]
+    disc = (y - 31.5) ** 2 + (x - 31.5) ** 2 <= 16**2
+    images = np.repeat(disc[None, ..., None], 3, axis=-1).astype(np.float32)
+    return images, np.roll(np.where(disc, FOREGROUND, BACKGROUND), move, axis=1)[None].astype(np.uint8)
+
+
+def test_an_outline_on_its_edges_is_stronger_than_any_moved_copy_and_a_moved_one_is_not():
+    here, around = outlines.outline_strengths(*disc())
+    assert here[0] > around[0].max()
+    here, around = outlines.outline_strengths(*disc(move=8))
+    assert here[0] < around[0].max()
+
+
+def test_an_ignored_rim_is_cut_in_its_middle():
+    images, foreground = disc()
+    inside, outside = (
+        ndimage.binary_erosion(part, iterations=2)
+        for part in (foreground[0] == FOREGROUND, foreground[0] == BACKGROUND)
+    )
+    trimap = np.where(inside, FOREGROUND, np.where(outside, BACKGROUND, IGNORE)).astype(np.uint8)[None]
+    here, around = outlines.outline_strengths(images, trimap)
+    assert here[0] > around[0].max()
 
 
 def test_boxes_have_no_outline_to_judge():
     foreground = np.zeros((1, 32, 32), np.uint8)
     foreground[0, 8:20, 8:20] = FOREGROUND
     images = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
-    assert np.isnan(probes.boundary_percentiles(images, foreground)).all()
+    here, around = outlines.outline_strengths(images, foreground)
+    assert np.isnan(here).all()
+    assert np.isnan(around).all()
 
 
 @pytest.mark.data
@@ -317,11 +422,12 @@ def test_grad_cam_is_trusted_on_a_real_model_and_a_wrong_one_is_not():
     root = os.environ.get("RIGHT_REASONS_DATA")
     if not root:
         pytest.skip("RIGHT_REASONS_DATA is not set")
-    from benchmarks.certificate import load, sample
+    from benchmarks.certificate import SETS, load, sample
 
     classifier, classes = load(Path(root), "garments10_lite0")
-    images, labels, foreground = sample(Path(root), "garments/manifest.csv", classes, 8)
-    methods = {"grad_cam": GradCam(), "mirrored": broken.Altered(GradCam(), broken.ALTERATIONS["mirrored"])}
+    images, labels, foreground = sample(Path(root), SETS["garments val"], classes, 8)
+    sound = broken.Remembered(GradCam())
+    methods = {"grad_cam": sound, "mirrored": broken.Altered(sound, broken.ALTERATIONS["mirrored"])}
     rows = certify(classifier, methods, images, labels, SEEDS[:8], foreground, DEFAULT_LIMITS)
     assert failed(rows, "grad_cam") == set()
     assert trusted(rows) == frozenset({"grad_cam"})
