@@ -1,85 +1,16 @@
 """What score and intervention tables say of one class by one method, gathered for the links of a verdict."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from audit import statistics
+from audit._findings import Finding, known_mean, mean
+from audit.bonds import CLOSE, Bond
 from audit.effects import Effect
 from audit.interventions import Link, Scope
 from audit.types import Interval, MapStatus, VerdictLimits
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the screen and the counts say about one confound in one class by one method.
-
-    Attributes:
-        n_class, n_with: samples of the class, and those that show it.
-        n_others, n_others_with: samples of other classes, and those that show it.
-        n_measured: samples of the class that show it and whose map has mass, possibly none; the next four are
-            over these.
-        mass, area: mean share of the mass and of the picture on it.
-        excess: mean of mass share minus area share, paired.
-        p_value, q_value: of the excess being above 0.
-        n_to_bound: samples of the class that show it after which the excess is told from delta, or from 0.
-        association: P(confound | class) - P(confound | other classes).
-    """
-
-    label: str
-    method: str
-    confound: str
-    n_class: int
-    n_with: int
-    n_others: int
-    n_others_with: int
-    n_measured: int
-    mass: float
-    area: float
-    excess: Interval
-    p_value: float
-    q_value: float
-    n_to_bound: float
-    association: Interval
-
-    @property
-    def lift(self) -> float:
-        """Mean mass over mean area: the mean lift of the samples, each weighted by its area."""
-        return self.mass / self.area
-
-    @property
-    def is_associated(self) -> bool:
-        return self.association.low > 0
-
-    def passes_screen(self, limits: VerdictLimits) -> bool:
-        return (
-            self.lift >= limits.minimum_lift
-            and self.excess.mean >= limits.minimum_effect
-            and self.q_value <= limits.q
-        )
-
-    def is_unbound(self, limits: VerdictLimits) -> bool:
-        """Whether it is known not to be bound to the class; an interval that is merely wide does not tell.
-
-        Either the class does not show it more often at all, or not above the association that suggestions aim at.
-        """
-        if self.is_associated:
-            return False
-        return self.association.mean <= 0 or self.association.high <= limits.association_targets[0]
-
-    def is_harmless(self, limits: VerdictLimits) -> bool:
-        """Draws no more mass than delta beyond its area, or is not bound to the class."""
-        return self.excess.high < limits.delta or self.is_unbound(limits)
-
-
-def is_no_effect(effect: Effect, limits: VerdictLimits) -> bool:
-    """Whether an effect lies within +-delta for sure, and by every fill on average: fills must not cancel."""
-    delta = limits.delta
-    is_within = effect.size.high < delta and effect.size.low > -delta
-    return is_within and all(abs(mean) < delta for _, mean in effect.by_fill)
 
 
 @dataclass(frozen=True)
@@ -91,11 +22,13 @@ class Evidence:
         n_object: those of them where mass inside could be measured; the next four are over these.
         mass: mean mass inside the foreground.
         area, edges: mean share of the picture, and of an edge map, on the foreground.
+        untrained, n_untrained: mean of mass inside of the model with random weights, over those samples.
         excess: mean of mass inside minus area inside, paired.
         n_for_excess: samples after which the excess is told from 0.
         poor_maps: number of maps by a status that casts doubt on them.
         findings: confounds that occur in the class, the largest excess first.
         effects: what interventions did to the probability of the class, the largest first.
+        bonds: global properties of the class, the closest bond first.
         was_intervened: whether the run has interventions at all.
     """
 
@@ -106,11 +39,14 @@ class Evidence:
     mass: Interval
     area: float
     edges: float
+    untrained: float
+    n_untrained: int
     excess: Interval
     n_for_excess: float
     poor_maps: Mapping[str, int]
     findings: tuple[Finding, ...]
     effects: tuple[Effect, ...]
+    bonds: tuple[Bond, ...]
     was_intervened: bool
     limits: VerdictLimits
 
@@ -131,8 +67,14 @@ class Evidence:
 
     @property
     def explanations(self) -> tuple[Finding, ...]:
-        """Confounds that draw mass and are bound to the class."""
-        return tuple(f for f in self.findings if f.passes_screen(self.limits) and f.is_associated)
+        """Confounds that draw mass and are bound to the class, each on enough samples."""
+        return tuple(
+            f
+            for f in self.findings
+            if f.n_measured >= self.limits.minimum_samples
+            and f.passes_screen(self.limits)
+            and f.is_associated(self.limits)
+        )
 
     @property
     def confounds(self) -> tuple[str, ...]:
@@ -144,8 +86,53 @@ class Evidence:
     @property
     def proofs(self) -> tuple[Effect, ...]:
         """Effects that prove a confound, accepted or not; things before the background, which holds them."""
-        proven = (effect for effect in self.effects if effect.is_proof(self.limits))
-        return tuple(sorted(proven, key=lambda effect: effect.scope is Scope.BACKGROUND))
+        proven = [effect for effect in self.effects if effect.is_proof(self.limits)]
+        return tuple(sorted(proven, key=lambda effect: self._precedence(effect, proven)))
+
+    def _precedence(self, effect: Effect, proven: Sequence[Effect]) -> tuple[int, int, int]:
+        """What is named first of all that is proven: the least of the picture.
+
+        A thing changes the picture's properties, and both are part of the background. Properties move together (a
+        tint makes a grey picture colourful): the one that works both ways is named before one that works only one
+        way, since grey pictures can be tinted and not be made more colourful; then the one with the closest bond.
+        """
+        if effect.scope is not Scope.PROPERTY:
+            return _WIDTH[effect.scope], 0, 0
+        links = {other.link for other in proven if other.confound == effect.confound}
+        closeness = [bond.confound for bond in self.bonds]
+        place = closeness.index(effect.confound) if effect.confound in closeness else len(closeness)
+        return _WIDTH[effect.scope], -len(links), place
+
+    @property
+    def signs(self) -> tuple[Effect, ...]:
+        """Effects that show and yet prove nothing: see `Effect.is_proof`; far ones only for want of any other test.
+
+        A thing that is all there is to see can bring a class although nothing of it counts beside the object.
+        """
+        return tuple(
+            effect
+            for effect in self.effects
+            if effect.shows(self.limits)
+            and not effect.is_proof(self.limits)
+            and not (effect.is_far and self.tested(effect.confound))
+        )
+
+    def bond(self, confound: str) -> Bond | None:
+        """How well a global property tells the class; None for what is none."""
+        return next((found for found in self.bonds if found.confound == confound), None)
+
+    @property
+    def followed(self) -> tuple[Bond, ...]:
+        """Properties that tell the class, that predictions follow, and that no intervention could test."""
+        minimum = self.limits.minimum_samples
+        return tuple(
+            bond
+            for bond in self.bonds
+            if bond.is_bound(CLOSE)
+            and bond.is_followed(self.limits.q)
+            and min(bond.n_class, bond.n_others) >= minimum
+            and not self.tested(bond.confound)
+        )
 
     def finding(self, confound: str) -> Finding | None:
         """What the screen says of a confound; None for what has no region."""
@@ -156,17 +143,20 @@ class Evidence:
         return tuple(
             effect
             for effect in self.effects
-            if effect.confound == confound and effect.carries and effect.is_measured(self.limits)
+            if effect.confound == confound
+            and effect.carries
+            and not effect.is_far
+            and effect.is_measured(self.limits)
         )
 
     def unsettled(self, confound: str) -> tuple[Effect, ...]:
         """Those of the tested effects of a confound that may be more than none, in either direction."""
-        return tuple(effect for effect in self.tested(confound) if not is_no_effect(effect, self.limits))
+        return tuple(effect for effect in self.tested(confound) if not effect.is_none(self.limits))
 
     def effect(self, confound: str | None, link: Link) -> Interval:
-        """The largest effect of a confound in a link; not measured where there is none."""
-        sizes = (e.size for e in self.effects if e.confound == confound and e.link is link)
-        return next(sizes, statistics.NOT_MEASURED)
+        """The largest effect of a confound in a link, a far one only for want of others; not measured without any."""
+        found = [e for e in self.effects if e.confound == confound and e.link is link]
+        return next((e.size for e in sorted(found, key=lambda e: e.is_far)), statistics.NOT_MEASURED)
 
     def is_open(self, confound: str) -> bool:
         """Whether a confound stands in the way of calling the class sound.
@@ -181,98 +171,8 @@ class Evidence:
         return found is not None and not found.is_harmless(self.limits)
 
 
-def presence(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which samples show which confound: bool, a row per row of `predictions`, a column per confound.
-
-    A sample without a row for a confound does not show it. Presence is a fact of the picture, the same for
-    every method.
-    """
-    confounds, sample_ids = tables["confounds"], tables["predictions"]["sample_id"]
-    shown = confounds[confounds["present"]]
-    return pd.DataFrame(
-        {
-            name: sample_ids.isin(shown.loc[shown["confound"] == name, "sample_id"])
-            for name in sorted(confounds["confound"].unique())
-        },
-        index=sample_ids.index,
-    )
-
-
-def all_findings(
-    tables: Mapping[str, pd.DataFrame],
-    classes: Sequence[str],
-    methods: Sequence[str],
-    limits: VerdictLimits,
-    level: float,
-) -> tuple[Finding, ...]:
-    """Every confound that occurs in a class, by method, with q values over all; the largest excess first.
-
-    One whose mass was never measured, since no map of the samples that show it has mass, comes last.
-    """
-    labels = tables["predictions"]["label"]
-    n_by_label = labels.value_counts()
-    n_with = presence(tables).groupby(labels).sum()
-    confounds = tables["confounds"]
-    shown = confounds[
-        confounds["present"] & confounds["mass_inside"].notna() & confounds["method"].isin(methods)
-    ]
-    shown = shown.merge(tables["predictions"][["sample_id", "label"]], on="sample_id", validate="many_to_one")
-    groups = shown[shown["label"].isin(classes)].groupby(["label", "method", "confound"])
-    keyed = [(key, group["mass_inside"].to_numpy(), group["area_inside"].to_numpy()) for key, group in groups]
-    known = {key for key, _, _ in keyed}
-    keyed += [
-        ((label, method, confound), np.array([]), np.array([]))
-        for label in classes
-        for method in methods
-        for confound in n_with.columns
-        if label in n_with.index
-        and n_with.loc[label, confound] > 0
-        and (label, method, confound) not in known
-    ]
-    p_values = np.array([statistics.p_greater(mass, area) for _, mass, area in keyed])
-    q_values = statistics.false_discovery_rates(p_values)
-    findings = []
-    for ((label, method, confound), mass, area), p_value, q_value in zip(
-        keyed, p_values, q_values, strict=True
-    ):
-        counts = (
-            int(n_with.loc[label, confound]),
-            int(n_by_label[label]),
-            int(n_with[confound].sum() - n_with.loc[label, confound]),
-            int(n_by_label.sum() - n_by_label[label]),
-        )
-        excess = statistics.paired_difference(mass, area, level)
-        findings.append(
-            Finding(
-                label=label,
-                method=method,
-                confound=confound,
-                n_with=counts[0],
-                n_class=counts[1],
-                n_others_with=counts[2],
-                n_others=counts[3],
-                n_measured=len(mass),
-                mass=_mean(mass),
-                area=_mean(area),
-                excess=excess,
-                p_value=float(p_value),
-                q_value=float(q_value),
-                n_to_bound=_n_to_bound(mass - area, excess, limits, level),
-                association=statistics.proportion_difference(*counts, level),
-            )
-        )
-    return tuple(sorted(findings, key=_order))
-
-
-def _order(finding: Finding) -> tuple[bool, float, str]:
-    is_measured = finding.n_measured > 0
-    return (not is_measured, -finding.excess.mean if is_measured else 0.0, finding.confound)
-
-
-def _n_to_bound(difference: np.ndarray, excess: Interval, limits: VerdictLimits, level: float) -> float:
-    """Samples with the confound after which its excess is below delta for sure, or above 0 for sure."""
-    margin = limits.delta - excess.mean if excess.mean < limits.delta else excess.mean
-    return statistics.n_for_margin(difference, margin, level)
+_WIDTH = {Scope.REGION: 0, Scope.PROPERTY: 1, Scope.BACKGROUND: 2}
+"""Which of several proven confounds is named first: the one that is least of the picture."""
 
 
 def evidence(
@@ -281,6 +181,7 @@ def evidence(
     scores: pd.DataFrame,
     findings: tuple[Finding, ...],
     effects: tuple[Effect, ...] | None,
+    bonds: tuple[Bond, ...],
     limits: VerdictLimits,
     level: float,
 ) -> Evidence:
@@ -296,17 +197,16 @@ def evidence(
         n_maps=int(scores["map_entropy"].notna().sum()),
         n_object=len(measured),
         mass=statistics.mean_share(mass, level),
-        area=_mean(area),
-        edges=_mean(measured["edge_mass_inside"].dropna().to_numpy()),
+        area=mean(area),
+        edges=known_mean(measured["edge_mass_inside"].to_numpy()),
+        untrained=known_mean(measured["untrained_mass_inside"].to_numpy()),
+        n_untrained=int(measured["untrained_mass_inside"].notna().sum()),
         excess=excess,
         n_for_excess=statistics.n_for_margin(mass - area, abs(excess.mean), level),
         poor_maps={str(status): int(n) for status, n in sorted(statuses.items()) if status not in good},
         findings=tuple(f for f in findings if f.label == label and f.method == method),
         effects=tuple(effect for effect in effects or () if effect.label == label),
+        bonds=tuple(bond for bond in bonds if bond.label == label),
         was_intervened=effects is not None,
         limits=limits,
     )
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else math.nan

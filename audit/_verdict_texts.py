@@ -4,7 +4,9 @@ import math
 
 import audit.interventions as interventions
 from audit import plugins
-from audit._evidence import Evidence, Finding, is_no_effect
+from audit._evidence import Evidence
+from audit._findings import Finding
+from audit.bonds import Bond
 from audit.effects import Effect
 from audit.types import VerdictLimits
 
@@ -39,8 +41,17 @@ def screen_text(finding: Finding) -> str:
         )
     return (
         f"{percent(finding.mass)} of the attribution mass lies on {finding.confound}, which covers "
-        f"{percent(finding.area)} of the picture (lift {finding.lift:.1f}, n = {finding.n_measured})."
+        f"{percent(finding.area)} of the picture (lift {finding.lift:.1f}, n = {finding.n_measured})"
+        f"{_nulls_text(finding.edges, finding.untrained, finding.n_untrained)}."
     )
+
+
+def _nulls_text(edges: float, untrained: float, n_untrained: int) -> str:
+    """What would lie there without a model that has learned, as far as it is known."""
+    parts = [] if math.isnan(edges) else [f"an edge map would put {percent(edges)} there"]
+    if n_untrained:
+        parts.append(f"the untrained model {percent(untrained)} (n = {n_untrained})")
+    return f"; {', '.join(parts)}" if parts else ""
 
 
 def counts_text(finding: Finding) -> str:
@@ -51,11 +62,11 @@ def counts_text(finding: Finding) -> str:
 
 
 def object_text(evidence: Evidence) -> str:
-    edges = "" if math.isnan(evidence.edges) else f"; an edge map would put {percent(evidence.edges)} there"
+    nulls = _nulls_text(evidence.edges, evidence.untrained, evidence.n_untrained)
     return (
         f"{percent(evidence.mass.mean)} of the attribution mass lies on the object, which covers "
         f"{percent(evidence.area)} of the picture (lift {evidence.mass.mean / evidence.area:.1f}, "
-        f"n = {evidence.n_object}){edges}."
+        f"n = {evidence.n_object}){nulls}."
     )
 
 
@@ -74,6 +85,9 @@ def effect_text(effect: Effect) -> str:
             control=percent(effect.control),
             turned=percent(effect.turned),
             control_turned=percent(effect.control_turned),
+            sensitivity=""
+            if math.isnan(effect.sensitivity)
+            else f": a relative foreground sensitivity of {effect.sensitivity:+.2f}",
             tail=f"n = {effect.n}{_q_text(effect.q_value)}",
         )
     )
@@ -81,7 +95,7 @@ def effect_text(effect: Effect) -> str:
 
 def interval_text(effect: Effect) -> str:
     """How large an effect may be."""
-    size, sizes = effect.size, sorted(mean for _, mean in effect.by_fill)
+    size, sizes = effect.size, sorted(one.mean for _, one in effect.by_fill)
     text = (
         f"beyond the control that is {points(size.mean)} points ({points(size.low)} to {points(size.high)})"
     )
@@ -103,6 +117,34 @@ def unbound_text(finding: Finding, limits: VerdictLimits) -> str:
     )
 
 
+def bond_text(bond: Bond) -> str:
+    """How a global property tells a class."""
+    if bond.category:
+        return (
+            f"{bond.confound}: {bond.category} in {percent(bond.share)} of {bond.n_class} {bond.label} photos and in "
+            f"{percent(bond.others_share)} of {bond.n_others} others."
+        )
+    return (
+        f"{bond.confound} is {'higher' if bond.is_higher else 'lower'} in {bond.label} photos, typically "
+        f"{bond.own:.3g} against {bond.others:.3g} elsewhere: it tells {percent((1 + bond.separation.mean) / 2)} of "
+        f"pairs of a {bond.label} photo and another apart (n = {bond.n_class} and {bond.n_others})."
+    )
+
+
+def untested_bond_text(bond: Bond, limits: VerdictLimits) -> str:
+    """What is known of a property that no intervention tested."""
+    why = (
+        f"No intervention tested {bond.confound}"
+        if bond.is_changeable
+        else f"Pixels do not hold {bond.confound}, so no intervention can test it"
+    )
+    if math.isnan(bond.follow_q):
+        return f"{why}, and there are no errors that could follow it."
+    if not bond.is_followed(limits.q):
+        return f"{why}; predictions do not clearly follow it (q = {bond.follow_q:.2g})."
+    return f"{why}; within a label predictions go with it ({_q_text(bond.follow_q)[2:]})."
+
+
 def elsewhere_text(finding: Finding) -> str:
     """Why a class is spurious although the audited data do not bind the confound to it."""
     if not finding.n_others:
@@ -122,18 +164,22 @@ def disagreement_text(confound: str, tested: tuple[Effect, ...], evidence: Evide
         return "No intervention was run, so this shows where the model looks, not yet what it decides by."
     if not tested:
         return _untested_text(confound, evidence)
-    if all(is_no_effect(effect, limits) for effect in tested):
+    if all(effect.is_none(limits) for effect in tested):
         return (
             f"Maps and interventions disagree: the maps accuse {confound}, yet changing it moves the "
             f"{evidence.label} probability by less than {_hundredths(limits.delta)} points more than a control does."
         )
-    unsettled = [effect for effect in tested if not is_no_effect(effect, limits)]
+    unsettled = [effect for effect in tested if not effect.is_none(limits)]
     largest = max(unsettled, key=lambda effect: max(effect.size.high, -effect.size.low))
     return f"The maps accuse {confound}, the interventions do not settle it: {interval_text(largest)}."
 
 
 def _untested_text(confound: str, evidence: Evidence) -> str:
-    tried = [effect for effect in evidence.effects if effect.confound == confound and effect.carries]
+    tried = [
+        effect
+        for effect in evidence.effects
+        if effect.confound == confound and effect.carries and not effect.is_far
+    ]
     if not tried:
         return (
             f"No intervention was tried on {confound}, so this shows where the model looks, not yet what it "
@@ -153,7 +199,8 @@ def _moves(change: float) -> str:
 
 def _moves_too(change: float, other: float) -> str:
     """The same after another change; the verb is not said twice."""
-    return f"by {_hundredths(abs(change))}" if (change < 0) == (other < 0) else f"it {_moves(change)}"
+    goes_too = change == 0 or (change < 0) == (other < 0)
+    return f"by {_hundredths(abs(change))}" if goes_too else f"it {_moves(change)}"
 
 
 def _in_points(change: float) -> str:

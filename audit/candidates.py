@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from audit.bonds import bonds
 from audit.verdicts import presence
 
 
@@ -19,6 +20,63 @@ class Candidate:
 
     label: str
     confound: str
+
+
+@dataclass(frozen=True)
+class PropertyCandidate:
+    """A global property that may tell a class.
+
+    Attributes:
+        label: the class in question.
+        confound: name of the property.
+        own, others: the values that are typical of the class and of all others.
+        showing: ids of the class's samples that are nearer to the class's value.
+        without: ids of other classes' samples that are nearer to the others' value.
+    """
+
+    label: str
+    confound: str
+    own: float
+    others: float
+    showing: frozenset[str]
+    without: frozenset[str]
+
+
+def property_candidates(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    minimum_shown: int,
+    minimum_separation: float,
+    per_class: int,
+    level: float = 0.95,
+) -> tuple[PropertyCandidate, ...]:
+    """The properties of each class that are tried, the closest bond of a class first; only what pixels can change.
+
+    Args:
+        tables: `predictions` and, where they were measured, `properties` of a run.
+        minimum_shown: samples on either side that must have the value that is typical there.
+        minimum_separation: of the class from the others, |2 AUC - 1|.
+        per_class: at most so many properties a class.
+        level: confidence with which the class must be told apart at all.
+    """
+    found: list[PropertyCandidate] = []
+    for bond in bonds(tables, level):
+        is_full = sum(one.label == bond.label for one in found) >= per_class
+        if is_full or not bond.is_changeable or not bond.is_bound(minimum_separation):
+            continue
+        rows = tables["properties"].loc[tables["properties"]["property"] == bond.confound]
+        rows = rows[rows["value"].notna()].merge(
+            tables["predictions"][["sample_id", "label"]], on="sample_id"
+        )
+        is_class, has = (rows["label"] == bond.label).to_numpy(), bond.has(rows["value"].to_numpy())
+        showing, without = (
+            frozenset(rows.loc[who, "sample_id"]) for who in (is_class & has, ~is_class & ~has)
+        )
+        if min(len(showing), len(without)) >= minimum_shown:
+            found.append(
+                PropertyCandidate(bond.label, bond.confound, bond.own, bond.others, showing, without)
+            )
+    return tuple(found)
 
 
 def candidates(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 import audit.interventions as interventions
 from audit import plugins, statistics
-from audit.interventions import Link, Scope
+from audit.interventions import REPEAT, SURROUNDINGS, Link, Scope
 from audit.types import Interval, VerdictLimits
 
 _KEY = ["label", "confound", "kind"]
@@ -21,19 +21,20 @@ class Effect:
     """What one intervention on one confound does to the probability of one class.
 
     Numbers are over the samples that have both a changed picture and a control; those of a sample are means over
-    its fills. They are NaN where there are too few.
+    its fills, those of a fill means over its repetitions. They are NaN where there are too few.
 
     Attributes:
         label: the class in question.
         confound, kind: what was changed, and how.
         link: the link of the chain that it belongs to.
-        scope: a thing, or the background as a whole.
+        scope: a thing, the background as a whole, or a global property.
+        is_far: its pictures are far from what the model was made for; see `audit.interventions.Intervention`.
         subjects: labels of the changed samples, sorted.
         n_tried, n: changed samples, and those with a control.
         before, after, control: mean probability of the class.
         turned, control_turned: share of the samples that are then taken for the class.
         size: mean effect beyond the control, with interval; positive is what makes a confound spurious.
-        by_fill: mean effect by fill, sorted by name; of those that enough samples have.
+        by_fill: effect by fill with interval, sorted by name; of those that enough samples have.
         p_value, q_value: of the effect being above 0 by every fill; q over everything that carries verdicts.
         n_to_bound: samples after which the effect is told from delta, or from 0; NaN where fills disagree.
     """
@@ -43,6 +44,7 @@ class Effect:
     kind: str
     link: Link
     scope: Scope
+    is_far: bool
     subjects: tuple[str, ...]
     n_tried: int
     n: int
@@ -52,7 +54,7 @@ class Effect:
     turned: float
     control_turned: float
     size: Interval
-    by_fill: tuple[tuple[str, float], ...]
+    by_fill: tuple[tuple[str, Interval], ...]
     p_value: float
     q_value: float
     n_to_bound: float
@@ -69,8 +71,14 @@ class Effect:
     def is_proof(self, limits: VerdictLimits) -> bool:
         """Whether the decision rests on the confound: certain, and large enough to matter, by every fill.
 
-        What only some fills show may be a trace of those fills.
+        What only some fills show may be a trace of those fills, what shows on far pictures alone a habit that does not
+        count on others, and a property that was changed on the object too may be the object's own.
         """
+        is_of_object = self.scope is Scope.PROPERTY and SURROUNDINGS not in dict(self.by_fill)
+        return self.shows(limits) and not self.is_far and not is_of_object
+
+    def shows(self, limits: VerdictLimits) -> bool:
+        """Whether the decision follows the changed pictures: certain, and enough to matter, by every fill."""
         return (
             self.carries
             and self.is_measured(limits)
@@ -81,7 +89,31 @@ class Effect:
     @property
     def least(self) -> float:
         """The smallest mean effect of any fill."""
-        return min((size for _, size in self.by_fill), default=self.size.mean)
+        return min((size.mean for _, size in self.by_fill), default=self.size.mean)
+
+    def is_none(self, limits: VerdictLimits) -> bool:
+        """Whether it lies within +-delta for sure, by every fill: fills must not cancel, nor one hide in a mean.
+
+        The control of a global property is another change, not the absence of one: where it harms more, that says
+        nothing for the property, so only an effect above delta counts.
+        """
+        delta = limits.delta
+        low = -math.inf if self.scope is Scope.PROPERTY else -delta
+        return all(
+            one.high < delta and one.low > low for one in (self.size, *(size for _, size in self.by_fill))
+        )
+
+    @property
+    def sensitivity(self) -> float:
+        """(control_turned - turned) / (2 min(a, 1 - a)), a their mean; NaN where all or none are.
+
+        In [-1, 1]; of noise on the object against noise on the background, above 0 the object matters more.
+
+        Source: relative foreground sensitivity, eq. 1 of Moayeri et al. 2022, arXiv:2201.10766.
+        """
+        mean = (self.turned + self.control_turned) / 2
+        room = 2 * min(mean, 1 - mean)
+        return (self.control_turned - self.turned) / room if room > 0 else math.nan
 
 
 def effects(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits, level: float) -> tuple[Effect, ...]:
@@ -113,14 +145,17 @@ def _effect(
     plugin = plugins.find(interventions, kind)
     paired = rows[rows["score_after"].notna() & rows["score_control"].notna()]
     paired = paired.assign(
-        turned=paired["predicted_after"] == label, control_turned=paired["predicted_control"] == label
+        turned=paired["predicted_after"] == label,
+        control_turned=paired["predicted_control"] == label,
+        fill=[str(fill).partition(REPEAT)[0] for fill in paired["fill"]],
     )
     columns = ["score_before", "score_after", "score_control", "turned", "control_turned"]
-    samples = paired.groupby("sample_id")[columns].mean()
+    per_fill = paired.groupby(["sample_id", "fill"])[columns].mean().reset_index()
+    samples = per_fill.groupby("sample_id")[columns].mean()
     after, control = samples["score_after"].to_numpy(), samples["score_control"].to_numpy()
     first, second = (control, after) if plugin.link is Link.NECESSITY else (after, control)
     size = statistics.paired_difference(first, second, level)
-    fills = _by_fill(paired, plugin.link, limits)
+    fills = _by_fill(per_fill, plugin.link, limits)
     means = {name: float(samples[name].mean()) if len(samples) else math.nan for name in columns}
     return Effect(
         label=label,
@@ -128,6 +163,7 @@ def _effect(
         kind=kind,
         link=plugin.link,
         scope=plugin.scope,
+        is_far=plugin.is_far,
         subjects=tuple(sorted(labels.loc[rows["sample_id"].unique()].unique())),
         n_tried=int(rows["sample_id"].nunique()),
         n=len(samples),
@@ -137,11 +173,13 @@ def _effect(
         turned=means["turned"],
         control_turned=means["control_turned"],
         size=size,
-        by_fill=tuple((name, float(one.mean() - other.mean())) for name, (one, other) in fills.items()),
+        by_fill=tuple((name, statistics.paired_difference(*pair, level)) for name, pair in fills.items()),
         # A claim that holds by every fill is tested by the largest p value, without any correction for their number.
         p_value=max(statistics.p_greater(*pair) for pair in fills.values()) if fills else math.nan,
         q_value=math.nan,
-        n_to_bound=_n_to_bound(first - second, fills, limits, level),
+        n_to_bound=_n_to_bound(
+            [first - second, *(one - other for one, other in fills.values())], limits, level
+        ),
     )
 
 
@@ -157,20 +195,30 @@ def _by_fill(
     }
 
 
-def _n_to_bound(
-    difference: np.ndarray,
-    fills: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    limits: VerdictLimits,
-    level: float,
-) -> float:
-    """Samples after which the effect is below delta for sure, or above 0 for sure by every fill."""
-    if not len(difference) or difference.mean() < limits.delta:
-        margin = limits.delta - difference.mean() if len(difference) else math.nan
-        return statistics.n_for_margin(difference, margin, level)
-    by_fill = [one - other for one, other in fills.values()]
-    if any(size.mean() < limits.minimum_change for size in by_fill):
-        return math.nan  # more samples do not make fills agree
-    return max((statistics.n_for_margin(size, size.mean(), level) for size in by_fill), default=math.nan)
+def _n_to_bound(differences: Sequence[np.ndarray], limits: VerdictLimits, level: float) -> float:
+    """Samples after which the effect is within +-delta for sure, or above 0 for sure, by every fill.
+
+    Args:
+        differences: the effect on each sample, then the same by each fill.
+        limits: where none ends and proof begins.
+        level: confidence of the intervals.
+
+    Returns:
+        NaN where more samples would not decide: an opposite effect, fills that disagree, or nothing measured.
+    """
+    means = [float(one.mean()) for one in differences if len(one)]
+    if not means:
+        return math.nan
+    if max(map(abs, means)) < limits.delta:
+        margins = [limits.delta - abs(mean) for mean in means]
+    elif min(means[1:], default=means[0]) >= limits.minimum_change:
+        margins = means
+    else:
+        return math.nan
+    # What does not vary is certain already.
+    varying = [(one, margin) for one, margin in zip(differences, margins, strict=True) if np.ptp(one) > 0]
+    needed = [statistics.n_for_margin(one, margin, level) for one, margin in varying]
+    return max(needed) if needed and not any(map(math.isnan, needed)) else math.nan
 
 
 def _or_least(value: float) -> float:

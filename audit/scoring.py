@@ -1,5 +1,6 @@
 """One Batch with what the model and the methods said about it -> its rows of the three score tables."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from audit import metrics
-from audit.nulls import edge_mass_inside
-from audit.tables import ATTRIBUTIONS, CONFOUNDS, PREDICTIONS, frame
+from audit.nulls import edge_maps
+from audit.properties import outside
+from audit.properties._all import global_properties
+from audit.tables import ATTRIBUTIONS, CONFOUNDS, PREDICTIONS, PROPERTIES, frame
 from audit.types import BACKGROUND, FOREGROUND, AttributionBatch, Batch, Sample
 
 
@@ -33,14 +36,14 @@ class Outcome:
         probabilities: float64 (B, K).
         targets: int64 (B,), the explained class.
         attributions: by method as configured.
-        untrained_mass_inside: float64 (B,) by method, of the model with random weights; NaN or left out where
-            it was not measured.
+        untrained: float32 (B, H, W) by method, signed maps of the model with random weights; NaN throughout
+            for a sample that it was not asked about, left out where it was asked about none.
     """
 
     probabilities: np.ndarray
     targets: np.ndarray
     attributions: Mapping[str, AttributionBatch]
-    untrained_mass_inside: Mapping[str, np.ndarray] = field(default_factory=dict)
+    untrained: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def score_predictions(
@@ -95,7 +98,7 @@ def score_attributions(batch: Batch, outcome: Outcome, scoring: Scoring) -> pd.D
     run does not measure (the null of an untrained model, the error of a method without completeness) needs no
     reason in every row.
     """
-    edges = edge_mass_inside(batch.images, batch.foreground)
+    edges = metrics.mass_inside(edge_maps(batch.images), batch.foreground)
     rows = [
         row
         for method in outcome.attributions
@@ -110,11 +113,16 @@ def score_confounds(batch: Batch, outcome: Outcome, scoring: Scoring) -> pd.Data
     A thing is present where one counted pixel of it lies outside of the foreground.
     """
     rows = []
+    edges = edge_maps(batch.images) if batch.regions else np.zeros(batch.foreground.shape)
     for method, attribution in outcome.attributions.items():
-        mass = _mass(attribution, scoring.polarity)
+        mass = _mass(attribution.maps, scoring.polarity)
+        untrained = _untrained_mass(outcome, method, scoring.polarity)
         for confound in sorted(batch.regions):
-            mass_share, area_share = metrics.region_shares(mass, batch.regions[confound], batch.foreground)
+            region = batch.regions[confound]
+            mass_share, area_share = metrics.region_shares(mass, region, batch.foreground)
             lifts = metrics.lift(mass_share, area_share)
+            edge_share, _ = metrics.region_shares(edges, region, batch.foreground)
+            untrained_share, _ = metrics.region_shares(untrained, region, batch.foreground)
             rows += [
                 {
                     "sample_id": sample_id,
@@ -124,10 +132,38 @@ def score_confounds(batch: Batch, outcome: Outcome, scoring: Scoring) -> pd.Data
                     "mass_inside": mass_share[row],
                     "area_inside": area_share[row],
                     "lift": lifts[row],
+                    "edge_mass_inside": edge_share[row],
+                    "untrained_mass_inside": untrained_share[row],
                 }
                 for row, sample_id in enumerate(batch.sample_ids)
             ]
     return frame(CONFOUNDS, rows)
+
+
+def score_properties(batch: Batch) -> pd.DataFrame:
+    """Rows of PROPERTIES: every global property of every image, measured outside of object and named things.
+
+    Raises:
+        ValueError: the batch does not know its files.
+    """
+    if len(batch.facts) != len(batch.sample_ids):
+        raise ValueError(f"{len(batch.sample_ids)} images of {len(batch.facts)} files")
+    around = outside(batch.foreground, batch.regions.values())
+    stored = np.rint(batch.images * 255).astype(np.uint8)
+    rows: list[dict[str, object]] = []
+    for row, sample_id in enumerate(batch.sample_ids):
+        for name, measure in ((one.name, one.measure) for one in global_properties().values()):
+            found = measure(stored[row], batch.facts[row], around[row])
+            is_category = isinstance(found, str)
+            rows.append(
+                {
+                    "sample_id": sample_id,
+                    "property": name,
+                    "value": math.nan if is_category else found,
+                    "category": found if is_category else None,
+                }
+            )
+    return frame(PROPERTIES, rows)
 
 
 def _readable(path: str) -> str:
@@ -141,10 +177,12 @@ def _attribution_rows(
     """The rows of one method."""
     attribution = outcome.attributions[method]
     correct = outcome.probabilities.argmax(axis=1) == batch.labels
-    mass = _mass(attribution, scoring.polarity)
+    mass = _mass(attribution.maps, scoring.polarity)
     scores = _map_scores(mass, batch.foreground, correct)
     scores["edge_mass_inside"] = edges
-    scores["untrained_mass_inside"] = outcome.untrained_mass_inside.get(method, np.full(len(mass), np.nan))
+    scores["untrained_mass_inside"] = metrics.mass_inside(
+        _untrained_mass(outcome, method, scoring.polarity), batch.foreground
+    )
     scores["approx_error"] = attribution.approx_error
     scores["local_error"] = attribution.local_error
     scores["n_gradients"] = attribution.n_gradients
@@ -183,10 +221,16 @@ def _map_scores(mass: np.ndarray, foreground: np.ndarray, correct: np.ndarray) -
     }
 
 
-def _mass(attribution: AttributionBatch, polarity: str) -> np.ndarray:
+def _mass(maps: np.ndarray, polarity: str) -> np.ndarray:
     """The mass of the maps; a map with a value that is not finite has none: no share of it means anything."""
-    is_finite = np.isfinite(attribution.maps).all(axis=(1, 2), keepdims=True)
-    return metrics.to_mass(np.where(is_finite, attribution.maps, np.float32(0)), polarity)
+    is_finite = np.isfinite(maps).all(axis=(1, 2), keepdims=True)
+    return metrics.to_mass(np.where(is_finite, maps, np.float32(0)), polarity)
+
+
+def _untrained_mass(outcome: Outcome, method: str, polarity: str) -> np.ndarray:
+    """The mass of the untrained model's maps; none, so that no share can be measured, where it was not asked."""
+    known = outcome.untrained.get(method)
+    return np.zeros(outcome.attributions[method].maps.shape) if known is None else _mass(known, polarity)
 
 
 def _reasons(mass: np.ndarray, maps: np.ndarray, foreground: np.ndarray, edges: np.ndarray) -> list[str]:

@@ -135,6 +135,56 @@ def proportion_difference(hits: int, n: int, other_hits: int, other_n: int, leve
     return Interval(difference, low, high)
 
 
+def p_more_often(hits: np.ndarray, other_hits: np.ndarray) -> float:
+    """p value of Fisher's exact test that the share of yes is not larger in the first group than in the second.
+
+    Args:
+        hits, other_hits: bool (N,) and (M,).
+
+    Returns:
+        In [0, 1]; NaN where a group is empty or both groups together hold one answer alone.
+    """
+    yes, n, other_yes, m = int(hits.sum()), len(hits), int(other_hits.sum()), len(other_hits)
+    if n == 0 or m == 0 or yes + other_yes in (0, n + m):
+        return math.nan
+    # Of n drawn out of all, at least so many are yes.
+    return float(stats.hypergeom.sf(yes - 1, n + m, yes + other_yes, n))
+
+
+def separation(own: np.ndarray, others: np.ndarray, level: float) -> Interval:
+    """How far two groups of numbers lie apart: 2 AUC - 1, with its interval.
+
+    AUC is the probability that a number of `own` is larger than one of `others`, ties counting half. Groups that do
+    not overlap have no spread; their interval ends where a share of as many yes-or-no samples as the smaller group
+    has would end.
+
+    Args:
+        own, others: float (N,) and (M,), without NaN.
+        level: confidence, such as 0.95.
+
+    Returns:
+        In [-1, 1]; NaN throughout where a group is empty, the ends where one has fewer than 2 numbers.
+
+    Source: the variance by placements of DeLong, DeLong, Clarke-Pearson 1988, Biometrics 44, 837-845.
+    """
+    n, m = len(own), len(others)
+    if n == 0 or m == 0:
+        return NOT_MEASURED
+    ranks = stats.rankdata(np.concatenate([own, others]))
+    # The share of the other group below each number.
+    placed = (ranks[:n] - stats.rankdata(own)) / m
+    others_placed = 1.0 - (ranks[n:] - stats.rankdata(others)) / n
+    mean = 2.0 * float(placed.mean()) - 1.0
+    if min(n, m) < 2:
+        return Interval(mean, math.nan, math.nan)
+    variance = float(placed.var(ddof=1)) / n + float(others_placed.var(ddof=1)) / m
+    if variance == 0 and abs(mean) == 1:
+        end = 2.0 * proportion_interval(min(n, m), min(n, m), level).low - 1.0
+        return Interval(mean, end, 1.0) if mean > 0 else Interval(mean, -1.0, -end)
+    margin = 2.0 * float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
+    return Interval(mean, max(mean - margin, -1.0), min(mean + margin, 1.0))
+
+
 def false_discovery_rates(p_values: np.ndarray) -> np.ndarray:
     """Benjamini-Hochberg adjusted p values, float64 (N,) in [0, 1], over those that are not NaN; NaN stays.
 

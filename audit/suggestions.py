@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pandas as pd
 
+from audit.bonds import bonds
 from audit.types import ClassVerdict, Status, Suggestion, VerdictLimits
 from audit.verdicts import points, presence
 
@@ -44,6 +45,7 @@ class _Finding:
         without, showing: sample ids of the class without and with the confound, sorted.
         recipients: other classes that could show the confound, the one with most samples without it first.
         recipient_counts: samples of the first of them with the confound, and all of them.
+        without_words, with_words: what photos of either kind are like, behind the word "photos".
     """
 
     label: str
@@ -53,6 +55,8 @@ class _Finding:
     showing: tuple[str, ...]
     recipients: tuple[str, ...]
     recipient_counts: tuple[int, int]
+    without_words: str
+    with_words: str
 
 
 def suggest(
@@ -62,7 +66,7 @@ def suggest(
 
     Args:
         verdicts: of every class and method; those that are suspect or spurious with a confound count.
-        tables: `predictions` and `confounds` of the run.
+        tables: `predictions`, `confounds` and, where they were measured, `properties` of the run.
         limits: its `association_targets`; the first gives `n_to_add`, the others stand in the text.
 
     Returns:
@@ -182,10 +186,10 @@ def _finding(
     other.
     """
     predictions = tables["predictions"]
-    visible = presence(tables)
-    if confound not in visible.columns:
-        return None  # the background as a whole is on every photo: no count of photos with and without it
-    shows = visible[confound]
+    shown = _shown(label, confound, tables)
+    if shown is None:
+        return None
+    shows, without_words, with_words = shown
     is_class = predictions["label"] == label
     if is_class.all() or not is_class.any():
         return None
@@ -207,7 +211,47 @@ def _finding(
         showing=tuple(sorted(predictions.loc[is_class & shows, "sample_id"])),
         recipients=tuple(free),
         recipient_counts=(int(first["sum"]), int(first["size"])),
+        without_words=without_words,
+        with_words=with_words,
     )
+
+
+def _shown(
+    label: str, confound: str, tables: Mapping[str, pd.DataFrame]
+) -> tuple[pd.Series, str, str] | None:
+    """Which samples have a confound of a class, and the words for photos without and with it.
+
+    Bool by row of `predictions`. A global property is had by the samples that are nearer to what is typical of the
+    class; where it was not measured it is not had. None for the background as a whole: it is on every photo, so there
+    is no count of photos with and without it.
+    """
+    visible = presence(tables)
+    if confound in visible.columns:
+        return visible[confound], f"without a visible {confound}", f"with a visible {confound}"
+    bond = next((b for b in bonds(tables, _LEVEL) if (b.label, b.confound) == (label, confound)), None)
+    if bond is None:
+        return None
+    rows = tables["properties"].loc[tables["properties"]["property"] == confound].set_index("sample_id")
+    rows = rows.reindex(tables["predictions"]["sample_id"])
+    if bond.category:
+        has = (rows["category"] == bond.category).to_numpy(dtype=bool)
+        words = (f"whose {confound} is not {bond.category}", f"whose {confound} is {bond.category}")
+    else:
+        has = bond.has(rows["value"].to_numpy())
+        middle, sides = (
+            (bond.own + bond.others) / 2,
+            ("below", "above") if bond.is_higher else ("above", "below"),
+        )
+        article = "an" if confound[:1].lower() in "aeiou" else "a"
+        words = (
+            f"with {article} {confound} {sides[0]} {middle:.3g}",
+            f"with {article} {confound} {sides[1]} {middle:.3g}",
+        )
+    return pd.Series(has, index=tables["predictions"].index), *words
+
+
+_LEVEL = 0.95
+"""Confidence of the bonds' intervals, which nothing here reads."""
 
 
 def _wishes(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]) -> tuple[Suggestion, ...]:
@@ -249,12 +293,13 @@ def _text(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]
     parts = []
     if without:
         parts.append(
-            f"{without} {finding.label} photos without a visible {finding.confound} "
+            f"{without} {finding.label} photos {finding.without_words} "
             f"(now {len(finding.without)} of {counts.n_class})"
         )
     if with_:
-        thing = "one" if without else f"a visible {finding.confound}"
-        parts.append(f"{with_} {_recipients_text(finding)} with {thing} (now {_now_text(finding)})")
+        is_visible = finding.with_words.startswith("with a visible")
+        like = "with one" if without and is_visible else finding.with_words
+        parts.append(f"{with_} {_recipients_text(finding)} {like} (now {_now_text(finding)})")
     now, after = float(counts.association), float(additions.after(finding).association)
     others = [f.label for f in group if f.label != finding.label and additions.of(f) != (0, 0)]
     together = f" (together with the additions for {' and '.join(others)})" if others else ""

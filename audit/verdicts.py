@@ -14,22 +14,26 @@ from dataclasses import dataclass
 import pandas as pd
 
 from audit import statistics
-from audit._evidence import Evidence, Finding, all_findings
+from audit._evidence import Evidence
 from audit._evidence import evidence as evidence_of
-from audit._evidence import presence as presence
+from audit._findings import Finding, all_findings
+from audit._findings import presence as presence
+from audit._open_questions import blocking, n_for_confound, open_texts
 from audit._verdict_texts import (
+    bond_text,
     counts_text,
     disagreement_text,
     effect_text,
     elsewhere_text,
-    interval_text,
     object_text,
     screen_text,
     unbound_text,
+    untested_bond_text,
 )
 from audit._verdict_texts import percent as percent
 from audit._verdict_texts import points as points
-from audit.effects import Effect, effects
+from audit.bonds import CLOSE, bonds
+from audit.effects import effects
 from audit.interventions import Link
 from audit.types import ClassVerdict, Status, VerdictLimits
 
@@ -52,7 +56,8 @@ def judge_classes(
     """The verdict on every class by every method.
 
     Args:
-        tables: `predictions`, `attributions` and `confounds` of a run, and `interventions` where it has them.
+        tables: `predictions`, `attributions` and `confounds` of a run, and `interventions` and `properties` where
+            it has them.
         classes: the class names to judge; one without samples is undecided.
         methods: attribution methods as configured.
         limits: the lines that are drawn.
@@ -63,6 +68,7 @@ def judge_classes(
     level = statistics.shared_level(limits.q, int(tables["predictions"]["label"].nunique()))
     findings = all_findings(tables, classes, methods, limits, level)
     found = effects(tables, limits, level) if "interventions" in tables else None
+    properties = bonds(tables, level)
     scores = tables["attributions"].merge(
         tables["predictions"][["sample_id", "label"]], on="sample_id", validate="many_to_one"
     )
@@ -70,7 +76,9 @@ def judge_classes(
     empty = scores.iloc[:0]
     return tuple(
         _verdict(
-            evidence_of(label, method, groups.get((label, method), empty), findings, found, limits, level)
+            evidence_of(
+                label, method, groups.get((label, method), empty), findings, found, properties, limits, level
+            )
         )
         for label in classes
         for method in methods
@@ -106,10 +114,13 @@ def _interventions_prove_it(evidence: Evidence) -> _Ruling | None:
     for confound in dict.fromkeys(proven):
         reasons += [effect_text(effect) for effect in evidence.tested(confound)]
         if finding := evidence.finding(confound):
-            reasons += [counts_text(finding) if finding.is_associated else elsewhere_text(finding)]
+            is_associated = finding.is_associated(evidence.limits)
+            reasons += [counts_text(finding) if is_associated else elsewhere_text(finding)]
             shown = screen_text(finding)
             is_seen = finding.passes_screen(evidence.limits)
             reasons += [shown if is_seen else f"The {evidence.method} maps do not single it out: {shown}"]
+        if bond := evidence.bond(confound):
+            reasons.append(bond_text(bond))
     return _Ruling(Status.SPURIOUS, proven[0], math.nan, tuple(reasons)) if proven else None
 
 
@@ -126,25 +137,70 @@ def _a_confound_explains_it(evidence: Evidence) -> _Ruling | None:
     return _Ruling(Status.SUSPECT, open_ones[0].confound, math.nan, tuple(dict.fromkeys(reasons)))
 
 
+def _changes_show_and_do_not_prove(evidence: Evidence) -> _Ruling | None:
+    """The decision follows changed pictures in which more was changed than the confound."""
+    open_ones = [effect for effect in evidence.signs if effect.confound not in evidence.accepted]
+    if not open_ones:
+        return None
+    confound = open_ones[0].confound
+    reasons = [effect_text(effect) for effect in open_ones if effect.confound == confound]
+    if finding := evidence.finding(confound):
+        reasons.append(counts_text(finding))
+    if bond := evidence.bond(confound):
+        reasons.append(bond_text(bond))
+    reasons.append(
+        "Such pictures are far from those the model was made for, and nothing nearer to them could be tested."
+        if open_ones[0].is_far
+        else f"The objects are not annotated, so their own {confound} was changed as well; with masks it could be "
+        "told apart."
+    )
+    return _Ruling(Status.SUSPECT, confound, math.nan, tuple(reasons))
+
+
+def _predictions_follow_a_property(evidence: Evidence) -> _Ruling | None:
+    """A property that pixels cannot change, or not far enough, tells the class, and predictions go with it."""
+    open_ones = [bond for bond in evidence.followed if bond.confound not in evidence.accepted]
+    if not open_ones:
+        return None
+    reasons = [
+        text for bond in open_ones for text in (bond_text(bond), untested_bond_text(bond, evidence.limits))
+    ]
+    return _Ruling(Status.SUSPECT, open_ones[0].confound, math.nan, tuple(reasons))
+
+
 def _it_looks_elsewhere(evidence: Evidence) -> _Ruling | None:
     """The object gets no more mass than its area, and nothing named explains it."""
-    if not evidence.is_object_measured or not evidence.excess.high <= 0 or evidence.explanations:
+    if not evidence.is_object_measured or not evidence.excess.high <= 0:
         return None
+    if evidence.explanations or evidence.proofs:
+        return None  # accepted ones explain it too
     reason = "The mass lies outside of the object, and no named thing explains it."
     return _Ruling(Status.SUSPECT, None, math.nan, (reason, object_text(evidence)))
 
 
 def _it_looks_at_the_object(evidence: Evidence) -> _Ruling | None:
     """The object gets more mass than its area, and every confound is accepted or harmless."""
-    if not evidence.is_object_measured or not evidence.excess.low > 0 or _blocking(evidence):
+    if not evidence.is_object_measured or not evidence.excess.low > 0 or blocking(evidence):
         return None
     return _Ruling(Status.SOUND, None, math.nan, (object_text(evidence),))
 
 
+def _nothing_moves_it(evidence: Evidence) -> _Ruling | None:
+    """Without annotated objects: things were tested, and none of them matters."""
+    tested = [confound for confound in evidence.confounds if evidence.tested(confound)]
+    if evidence.is_object_measured or not tested or blocking(evidence):
+        return None
+    reason = (
+        f"The object is not annotated, so mass inside was not measured; taking away or bringing in "
+        f"{' and '.join(tested)} does not move the {evidence.label} probability."
+    )
+    return _Ruling(Status.SOUND, None, math.nan, (reason,))
+
+
 def _it_stays_open(evidence: Evidence) -> _Ruling:
     """What is missing for a verdict, and how many samples would bring it."""
-    blocking = _blocking(evidence)
-    reasons, needed = [], [_n_for_confound(confound, evidence) for confound in blocking]
+    open_ones = blocking(evidence)
+    reasons, needed = [], [n_for_confound(confound, evidence) for confound in open_ones]
     if not evidence.is_object_measured:
         needed.append(math.nan)  # what is missing is annotation, not photos
         reasons.append(
@@ -156,34 +212,26 @@ def _it_stays_open(evidence: Evidence) -> _Ruling:
         reasons.append(f"The object does not clearly get more mass than its area: {object_text(evidence)}")
     else:
         reasons.append(object_text(evidence))
-    for confound in blocking:
-        reasons += _open_texts(confound, evidence)
+    for confound in open_ones:
+        reasons += open_texts(confound, evidence)
     n_needed = max(needed) if not any(map(math.isnan, needed)) else math.nan
     if not math.isnan(n_needed):
-        allowed = ", if interventions.per_class allows as many" if any(map(evidence.tested, blocking)) else ""
+        allowed = (
+            ", if interventions.per_class allows as many" if any(map(evidence.tested, open_ones)) else ""
+        )
         reasons.append(f"About {n_needed:.0f} {evidence.label} photos would decide{allowed}.")
-    return _Ruling(Status.UNDECIDED, blocking[0] if blocking else None, n_needed, tuple(reasons))
-
-
-def _open_texts(confound: str, evidence: Evidence) -> list[str]:
-    """Why nothing is decided about a confound."""
-    finding, tested = evidence.finding(confound), evidence.tested(confound)
-    counts = [counts_text(finding)] if finding else []
-    if not tested:
-        assert finding is not None  # only what was tested or screened stands in the way
-        return [f"Whether {confound} matters stays open: {screen_text(finding)}", *counts]
-    return [
-        f"Whether {confound} matters stays open: {effect_text(effect)[:-1]}; {interval_text(effect)}."
-        for effect in evidence.unsettled(confound)
-    ] + counts
+    return _Ruling(Status.UNDECIDED, open_ones[0] if open_ones else None, n_needed, tuple(reasons))
 
 
 _LINKS: tuple[Callable[[Evidence], _Ruling | None], ...] = (
     _interventions_prove_it,
     _too_few_samples,
     _a_confound_explains_it,
+    _changes_show_and_do_not_prove,
+    _predictions_follow_a_property,
     _it_looks_elsewhere,
     _it_looks_at_the_object,
+    _nothing_moves_it,
 )
 
 
@@ -195,6 +243,7 @@ def _verdict(evidence: Evidence) -> ClassVerdict:
     accepted = [f.confound for f in evidence.explanations if f.confound in evidence.accepted]
     named = ruling.confound or next(iter([*proven, *accepted]), None)
     finding = evidence.finding(named) if named else None
+    bond = evidence.bond(named) if named else None
     necessity, sufficiency = (evidence.effect(named, link) for link in (Link.NECESSITY, Link.SUFFICIENCY))
     return ClassVerdict(
         label=evidence.label,
@@ -206,7 +255,7 @@ def _verdict(evidence: Evidence) -> ClassVerdict:
         mass_inside_low=evidence.mass.low,
         mass_inside_high=evidence.mass.high,
         lift=finding.lift if finding else math.nan,
-        association=finding.association.mean if finding else math.nan,
+        association=finding.association.mean if finding else bond.separation.mean if bond else math.nan,
         necessity=necessity.mean,
         necessity_low=necessity.low,
         necessity_high=necessity.high,
@@ -223,47 +272,8 @@ def _q_value(confound: str, evidence: Evidence) -> float:
     """Of the interventions on a confound; of the screen where there were none."""
     if tested := evidence.tested(confound):
         return min(effect.q_value for effect in tested)
-    finding = evidence.finding(confound)
-    return finding.q_value if finding else math.nan
-
-
-def _blocking(evidence: Evidence) -> list[str]:
-    """Confounds that stand in the way of calling the class sound."""
-    return [confound for confound in evidence.confounds if evidence.is_open(confound)]
-
-
-def _n_for_confound(confound: str, evidence: Evidence) -> float:
-    """Samples of the class that would decide about a confound, at its present frequency."""
-    finding, unsettled = evidence.finding(confound), evidence.unsettled(confound)
-    if unsettled:
-        return max((_n_for_effect(effect, finding, evidence.limits) for effect in unsettled), key=_nan_last)
-    assert finding is not None  # only what was tested or screened stands in the way
-    draws_mass = finding.excess.mean >= evidence.limits.delta
-    is_settled = draws_mass and (finding.q_value <= evidence.limits.q or not finding.is_associated)
-    if is_settled or math.isnan(finding.association.mean) or math.isnan(finding.n_to_bound):
-        return math.nan  # more of its mass would not decide: the lift is too low, or its bond is open
-    return float(math.ceil(finding.n_to_bound * finding.n_class / finding.n_with))
-
-
-def _n_for_effect(effect: Effect, finding: Finding | None, limits: VerdictLimits) -> float:
-    """Samples of the class that would decide an effect: not all have room for a control, or show the confound.
-
-    NaN for an opposite effect or fills that disagree: more samples would not bring them within +-delta.
-    """
-    mean, delta = effect.size.mean, limits.delta
-    is_beyond = mean < delta and any(abs(size) >= delta for size in (mean, *(s for _, s in effect.by_fill)))
-    if math.isnan(effect.n_to_bound) or is_beyond:
-        return math.nan
-    n = effect.n_to_bound * effect.n_tried / effect.n
-    if mean < 0:
-        n *= ((delta - mean) / (delta + mean)) ** 2  # it is -delta that is nearer
-    if finding is not None and effect.subjects == (effect.label,):
-        n *= finding.n_class / finding.n_with
-    return float(math.ceil(n)) if n <= statistics.MOST_SAMPLES else math.nan
-
-
-def _nan_last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
+    finding, bond = evidence.finding(confound), evidence.bond(confound)
+    return finding.q_value if finding else bond.follow_q if bond else math.nan
 
 
 def _remarks(evidence: Evidence, ruling: _Ruling) -> list[str]:
@@ -277,6 +287,12 @@ def _remarks(evidence: Evidence, ruling: _Ruling) -> list[str]:
         remarks.append(object_text(evidence))
     for finding in evidence.findings:
         remarks += _finding_remarks(finding, evidence)
+    for bond in evidence.bonds:
+        if bond.is_bound(CLOSE):
+            remarks.append(bond_text(bond))
+            remarks += [] if evidence.tested(bond.confound) else [untested_bond_text(bond, evidence.limits)]
+            if bond.confound in evidence.accepted:
+                remarks.append(f"{bond.confound} is accepted: {evidence.accepted[bond.confound]}")
     remarks += [effect_text(effect) for effect in evidence.effects if effect.is_measured(evidence.limits)]
     for status, n in evidence.poor_maps.items():
         remarks.append(f"{n} of the maps of {evidence.label} photos: {status}.")
@@ -291,10 +307,11 @@ def _finding_remarks(finding: Finding, evidence: Evidence) -> list[str]:
     if finding.confound in evidence.accepted:
         accepted = f"{finding.confound} is accepted: {evidence.accepted[finding.confound]}"
         return [accepted, screen_text(finding), counts_text(finding)]
-    if draws_mass and not finding.is_associated:
+    is_associated = finding.is_associated(evidence.limits)
+    if draws_mass and not is_associated:
         unbound = unbound_text(finding, evidence.limits)
         return [f"{unbound}: {screen_text(finding)}", counts_text(finding)]
-    if finding.is_associated and finding.is_harmless(evidence.limits):
+    if is_associated and finding.is_harmless(evidence.limits):
         little = f"{finding.confound} is bound to the class but draws hardly more mass than its area"
         return [f"{little}: {screen_text(finding)}", counts_text(finding)]
     return []

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audit.errors import ConfigError
 from audit.types import VerdictLimits
+from pipelines.detector_files import is_file_name
 
 
 class _Section(BaseModel):
@@ -91,6 +92,10 @@ class ModelConfig(_Section):
     antialias: bool = Field(
         False, description="average when shrinking; tf.image and Keras layers do not unless told to"
     )
+    is_range_described: bool = Field(
+        False,
+        description="value_range, mean and std describe what the model does itself, where it takes file bytes",
+    )
     input_size: tuple[int, int] | None = Field(
         None, description="height, width; where the model leaves it open"
     )
@@ -99,6 +104,19 @@ class ModelConfig(_Section):
     )
     explain: Literal["logit", "probability"] = Field(
         "logit", description="the score that attributions explain"
+    )
+    signature: str | None = Field(
+        None,
+        description="of a SavedModel; the pair xai_preprocess and xai_model, else the one that takes pictures",
+    )
+    input: str | None = Field(
+        None, description="of a SavedModel: the pictures, by the signature's name or a tensor's, 'pixels:0'"
+    )
+    output: str | None = Field(
+        None, description="of a SavedModel: the scores, by the signature's name or a tensor's, 'scores:0'"
+    )
+    tags: list[str] | None = Field(
+        None, description="of a SavedModel with several parts: the tags of the one that is meant"
     )
     feature_layer: str | None = Field(
         None, description="feature map for grad_cam; the last spatial one by default"
@@ -119,21 +137,45 @@ class AttributionsConfig(_Section):
         "positive", description="which sign of a map is its mass"
     )
     error_budget: float = Field(0.05, gt=0, description="local_error that path methods go on to")
+    untrained_per_class: int = Field(
+        16,
+        ge=0,
+        description="samples of a class whose maps are compared with those of random weights; 0: none",
+    )
     parameters: dict[str, dict[str, Any]] = Field({}, description="parameters of a method, by its name")
 
 
 class ConfoundsConfig(_Section):
     """`[confounds]`: which other things are looked for."""
 
-    use: list[str] = Field(["annotated", "faces"], description="annotated, and detectors by name")
-    parameters: dict[str, dict[str, Any]] = Field({}, description="parameters of a detector, by its name")
+    use: list[str] = Field(
+        ["annotated", "faces", "text", "border", "global", "discovered", "background"],
+        description="annotated, global, discovered, background, and detectors by name or file",
+    )
+    parameters: dict[str, dict[str, Any]] = Field(
+        {}, description="parameters of a detector, by its name; of a file, by its name without the ending"
+    )
+    discover_per_class: int = Field(
+        60,
+        ge=10,
+        description="samples of a class, and as many of other classes, in which things without a name are looked for",
+    )
 
 
 class InterventionsConfig(_Section):
     """`[interventions]`: what is changed in pictures to see what the decision rests on."""
 
     use: list[str] = Field(
-        ["remove", "transplant", "swap_background", "keep_alone"],
+        [
+            "remove",
+            "transplant",
+            "thing_alone",
+            "swap_background",
+            "keep_alone",
+            "noise",
+            "normalise",
+            "impose",
+        ],
         description="remove, transplant, ...; none: verdicts rest on maps alone",
     )
     fills: list[str] = Field(
@@ -146,6 +188,15 @@ class InterventionsConfig(_Section):
         5,
         ge=0,
         description="confounds tried for each class, the most suspicious first; the background comes on top",
+    )
+    properties_per_class: int = Field(
+        2, ge=0, description="global properties tried for each class, those that tell it from the others best"
+    )
+    minimum_separation: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="a property is tried where it tells the class apart: 2 AUC - 1, 1 is always, 0 as by chance",
     )
     minimum_shown: int = Field(10, ge=2, description="a confound on fewer samples of the class is not tried")
     max_passes: int = Field(
@@ -164,7 +215,7 @@ class CertificateConfig(_Section):
     samples: int = Field(
         0,
         ge=0,
-        description="images it is measured on, 32 are meant; costs about 9 attributions each; 0: none",
+        description="images it is measured on, 16 are meant; a minute and more on a real network; 0: none",
     )
 
 
@@ -216,7 +267,10 @@ class ReportConfig(_Section):
 class RunConfigSection(_Section):
     """`[run]`: how the work is done; nothing here changes a score."""
 
-    workers: int = Field(1, ge=0, description="worker processes; 0 works in this process")
+    engine: str = Field("local", description="who works: local processes, or a dask cluster")
+    workers: int = Field(1, ge=0, description="worker processes on this machine; 0 works in this process")
+    scheduler: str | None = Field(None, description="address of the dask scheduler, tcp://host:8786")
+    resources: dict[str, float] = Field({}, description="what a task needs of a dask worker: {GPU = 1}")
     seed: int = Field(
         0,
         ge=0,
@@ -271,7 +325,7 @@ def load(path: Path | None, overrides: list[tuple[str, Any]]) -> RunConfig:
         _resolve_paths(values, path.resolve().parent)
     on_top: dict[str, Any] = {}
     for dotted, value in overrides:
-        _put(on_top, dotted, value)
+        put(on_top, dotted, value)
     _resolve_paths(on_top, Path.cwd())
     return validate(_merge(values, on_top), where=str(path) if path else "command line")
 
@@ -312,12 +366,32 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
 
 
-def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets a nested key of a dictionary that this module made."""
-    *sections, key = dotted.split(".")
+def put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets a nested key of a dictionary that the caller made; a part that holds a dot stands in quotes.
+
+    Raises:
+        ConfigError: what stands before the last part has no parts.
+    """
+    *sections, key = _parts(dotted)
     for section in sections:
         values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"--set {dotted}: expected a section before {key!r}, found the value {values!r}"
+            )
     values[key] = value
+
+
+def _parts(dotted: str) -> list[str]:
+    """The parts of a dotted key, as TOML reads it; class names have blanks, which TOML wants quoted and we do not."""
+    try:
+        found, parts = tomllib.loads(f"{dotted} = 0"), []
+    except tomllib.TOMLDecodeError:
+        return dotted.split(".")
+    while isinstance(found, dict):
+        ((part, found),) = found.items()
+        parts.append(part)
+    return parts
 
 
 def _merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -333,7 +407,18 @@ def _resolve_paths(values: dict[str, Any], root: Path) -> None:
     for section, key in _PATHS:
         table = values.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str | Path):
-            table[key] = str((root / Path(table[key]).expanduser()).absolute())
+            table[key] = _resolved(table[key], root)
+    confounds = values.get("confounds")
+    if isinstance(confounds, dict) and isinstance(confounds.get("use"), list):
+        # A detector of the user's own is a path among names.
+        confounds["use"] = [
+            _resolved(entry, root) if isinstance(entry, str) and is_file_name(entry) else entry
+            for entry in confounds["use"]
+        ]
+
+
+def _resolved(path: str | Path, root: Path) -> str:
+    return str((root / Path(path).expanduser()).absolute())
 
 
 def _explain(error: ValidationError, where: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,31 @@ import pandas as pd
 from audit import tables as schema
 from audit.attributions import AttributionMethod
 from audit.classifier import Classifier
-from audit.scoring import Outcome, Scoring, score_attributions, score_confounds, score_predictions
+from audit.nulls import untrained_maps
+from audit.scoring import (
+    Outcome,
+    Scoring,
+    score_attributions,
+    score_confounds,
+    score_predictions,
+    score_properties,
+)
 from audit.types import Batch, Sample
 from pipelines.config import RunConfig
+from pipelines.own_inputs import OwnInputs
 from pipelines.quiet import load_tensorflow
 from pipelines.readers._annotations import Fault
 from pipelines.regions import RegionFinder
-from pipelines.shards import Shard
+from pipelines.shards import GLOBAL, Shard
 from pipelines.storage import Run
 
 LOOKAHEAD = 2
 """Batches decoded ahead of the model: enough to hide decoding, few enough for memory not to notice."""
+
+UNTRAINED_SEED = 0
+"""Of the random weights: one untrained model for all runs, so that two of them can be compared."""
+UNTRAINED_STEPS = 16
+"""Steps of its paths: shares of mass settle long before maps do, and random weights meet no error budget at all."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +53,14 @@ class Work:
         out: the run folder.
         region_names: the dataset's own region names.
         threads: of TensorFlow in this worker; None leaves them as they are.
+        untrained_shares: share of the samples that the untrained model is asked about, by label.
     """
 
     config: RunConfig
     out: Path
     region_names: tuple[str, ...]
     threads: int | None
+    untrained_shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,26 @@ class Workshop:
     find_regions: RegionFinder
     region_names: tuple[str, ...]
     model: Mapping[str, object]
+    untrained: "Untrained"
+    own_inputs: OwnInputs | None = None
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The model with random weights, made when it is first asked.
+
+    Attributes:
+        trained: the model.
+        methods: by name as configured, with few steps and without noisy copies: only shares of mass are taken.
+    """
+
+    trained: Classifier
+    methods: Mapping[str, AttributionMethod]
+
+    @functools.cached_property
+    def classifier(self) -> Classifier:
+        """All weights drawn anew."""
+        return self.trained.randomised(self.trained.weight_groups, UNTRAINED_SEED)
 
 
 def audit_shard(work: Work, shard: Shard) -> ShardRecord:
@@ -97,10 +134,10 @@ def score_samples(
         is_finite = np.isfinite(probabilities).all(axis=1)
         if not is_finite.all():
             found += [_not_finite(by_id[batch.sample_ids[row]]) for row in np.flatnonzero(~is_finite)]
-            batch, probabilities = _rows_of(batch, is_finite), probabilities[is_finite]
+            batch, probabilities = rows_of(batch, is_finite), probabilities[is_finite]
         if not batch.sample_ids:
             continue
-        outcome = attribute(work, shop, batch, probabilities)
+        outcome = with_untrained(work, shop, batch, attribute(work, shop, batch, probabilities))
         in_batch = [by_id[sample_id] for sample_id in batch.sample_ids]
         in_order = [digests[sample_id] for sample_id in batch.sample_ids]
         parts["predictions"].append(
@@ -108,6 +145,8 @@ def score_samples(
         )
         parts["attributions"].append(score_attributions(batch, outcome, scoring))
         parts["confounds"].append(score_confounds(batch, outcome, scoring))
+        if GLOBAL in work.config.confounds.use:
+            parts["properties"].append(score_properties(batch))
     parts["quarantine"].append(quarantine(found))
     order = {sample.sample_id: number for number, sample in enumerate(samples)}
     return {
@@ -128,7 +167,7 @@ def load_batches(
 
     shop = workshop(work)
     index = {name: number for number, name in enumerate(shop.classes)}
-    settings = settings_from(work.config, shop.classifier.image_shape, shop.region_names)
+    settings = settings_from(work.config, shop.classifier.image_shape, shop.region_names, shop.own_inputs)
     detect = shop.find_regions if shop.find_regions.detectors else None
     return batches(
         samples, index, detect, settings, batch_size=work.config.run.batch_size, lookahead=LOOKAHEAD
@@ -140,7 +179,7 @@ def _not_finite(sample: Sample) -> Fault:
     return Fault(sample.sample_id, sample.image_path, str(sample.label), "model output not finite", detail)
 
 
-def _rows_of(batch: Batch, chosen: np.ndarray) -> Batch:
+def rows_of(batch: Batch, chosen: np.ndarray) -> Batch:
     """The chosen (bool (B,)) rows of a batch."""
     return Batch(
         tuple(np.array(batch.sample_ids, dtype=object)[chosen]),
@@ -148,6 +187,7 @@ def _rows_of(batch: Batch, chosen: np.ndarray) -> Batch:
         batch.labels[chosen],
         batch.foreground[chosen],
         {name: region[chosen] for name, region in batch.regions.items()},
+        tuple(fact for fact, is_chosen in zip(batch.facts, chosen, strict=True) if is_chosen),
     )
 
 
@@ -159,6 +199,37 @@ def attribute(work: Work, shop: Workshop, batch: Batch, probabilities: np.ndarra
         name: method(shop.classifier, batch.images, explained, seeds) for name, method in shop.methods.items()
     }
     return Outcome(probabilities, explained, maps)
+
+
+def with_untrained(work: Work, shop: Workshop, batch: Batch, outcome: Outcome) -> Outcome:
+    """The outcome with the maps of the untrained model, for the samples of the batch that are drawn for it.
+
+    Whether a sample is drawn depends on its label's share, the run's seed and its own id.
+    """
+    labels = [shop.classes[label] for label in batch.labels]
+    places = sample_seeds(work.config.run.seed, [f"untrained:{s}" for s in batch.sample_ids]) / 2.0**64
+    shares = [work.untrained_shares.get(label, 0.0) for label in labels]
+    is_drawn = np.array([place < share for place, share in zip(places, shares, strict=True)])
+    if not is_drawn.any() or not shop.classifier.weight_groups:
+        return outcome  # without weights to draw anew the "untrained" model would be the trained one
+    seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
+    found = untrained_maps(
+        shop.untrained.classifier,
+        shop.untrained.methods,
+        batch.images[is_drawn],
+        outcome.targets[is_drawn],
+        seeds[is_drawn],
+    )
+    whole = {}
+    for name, maps in found.items():
+        whole[name] = np.full((len(is_drawn), *maps.shape[1:]), np.nan, dtype=np.float32)
+        whole[name][is_drawn] = maps
+    return dataclasses.replace(outcome, untrained=whole)
+
+
+def untrained_shares(labels: Iterable[str], per_class: int) -> dict[str, float]:
+    """The share of each label's samples that makes about `per_class` of them, or all where there are fewer."""
+    return {label: min(1.0, per_class / n) for label, n in Counter(labels).items()}
 
 
 def sample_seeds(seed: int, sample_ids: Iterable[str]) -> np.ndarray:
@@ -202,7 +273,7 @@ def workshop(work: Work) -> Workshop:
 @functools.lru_cache(maxsize=1)
 def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], threads: int | None) -> Workshop:
     # One model a process: loading and tracing it again for every shard would cost more than the shard.
-    from audit.attributions._names import build
+    from audit.attributions._names import build, plain
     from pipelines.models import load_classifier
     from pipelines.regions import detectors
 
@@ -218,6 +289,10 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
         name: _with_cache(build(name, settings.parameters, settings.error_budget), cache)
         for name in settings.methods
     }
+    coarse = {
+        name: _coarse(_with_cache(build(plain(name), settings.parameters, settings.error_budget), cache))
+        for name in settings.methods
+    }
     found = detectors(config.confounds)
     names = tuple(sorted({*region_names, *(detector.confound for detector in found)}))
     return Workshop(
@@ -227,7 +302,16 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
         RegionFinder(found, cache / "regions.db", f"{config.data.exif} {config.data.alpha}"),
         names,
         loaded.description,
+        Untrained(loaded.classifier, coarse),
+        loaded.own_inputs,
     )
+
+
+def _coarse(method: AttributionMethod) -> AttributionMethod:
+    """The method with few steps, if it has steps."""
+    if not any(field.name == "n_steps" for field in dataclasses.fields(method)):  # type: ignore[arg-type]
+        return method
+    return dataclasses.replace(method, n_steps=UNTRAINED_STEPS)  # type: ignore[type-var]
 
 
 def _with_cache(method: AttributionMethod, folder: Path) -> AttributionMethod:

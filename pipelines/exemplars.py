@@ -7,6 +7,7 @@ import pandas as pd
 
 from audit.types import Exemplar, Sample
 from pipelines.config import ReportConfig
+from pipelines.discovered_regions import with_regions
 from pipelines.engine import Work, attribute, load_batches, workshop
 
 WORST, TYPICAL = "worst", "typical"
@@ -41,9 +42,10 @@ def show(work: Work, samples: Sequence[Sample], roles: Mapping[str, str]) -> tup
     shop = workshop(work)
     shown: dict[str, Exemplar] = {}
     labels = {sample.sample_id: str(sample.label) for sample in samples}
-    for batch, _, _ in load_batches(work, samples):
-        if batch is None:
+    for loaded, _, _ in load_batches(work, samples):
+        if loaded is None:
             continue
+        batch = with_regions(work, loaded)
         outcome = attribute(work, shop, batch, shop.classifier.probabilities(batch.images))
         predicted = outcome.probabilities.argmax(axis=1)
         for row, sample_id in enumerate(batch.sample_ids):

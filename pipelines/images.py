@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from audit.errors import DatasetError
+from audit.types import ImageFacts
 
 Size = tuple[int, int]
 """(width, height), the order of Pillow."""
@@ -43,7 +44,9 @@ _BROKEN = (
     zlib.error,
     Warning,
 )
-_ORIENTATION = 0x0112
+_FORMAT_NAMES = {"MPO": "JPEG"}
+"""A phone's JPEG with a second picture behind the first is a JPEG."""
+_ORIENTATION, _MAKE, _MODEL = 0x0112, 0x010F, 0x0110
 _INVERSE_ORIENTATION = {6: 8, 8: 6}
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _LARGEST_BYTES_PER_PIXEL = 16
@@ -73,12 +76,14 @@ class DecodedImage:
         orientation: 1 to 8, how the stored image was turned to stand upright; 1 where EXIF is ignored.
         stored_size: (width, height) before it was turned.
         digest: SHA-256 of the file's bytes, in hexadecimal.
+        facts: what else is known of the file.
     """
 
     pixels: np.ndarray
     orientation: int
     stored_size: Size
     digest: str
+    facts: ImageFacts
 
 
 def decode(
@@ -101,13 +106,15 @@ def decode(
         image = Image.open(io.BytesIO(contents), formats=_FORMATS)
         _check_pixels(image.size, path, max_pixels)
         turn = _stated_orientation(image) if exif == "apply" or image.format == "TIFF" else 1
+        camera, file_format = _camera(image), _FORMAT_NAMES.get(str(image.format), str(image.format))
         pixels = _to_rgb(image, alpha)
     if image.format == "TIFF":  # the only plugin that turns the pixels by itself while it loads
         pixels = _as_stored(pixels, turn)
     orientation = turn if exif == "apply" else 1
     height, width = pixels.shape[:2]
     upright = np.ascontiguousarray(oriented(pixels, orientation))
-    return DecodedImage(upright, orientation, (width, height), hashlib.sha256(contents).hexdigest())
+    facts = ImageFacts(upright.shape[1], upright.shape[0], file_format, camera, len(contents))
+    return DecodedImage(upright, orientation, (width, height), hashlib.sha256(contents).hexdigest(), facts)
 
 
 def decode_mask(path: Path, *, sizes: tuple[Size, ...], max_pixels: int) -> tuple[np.ndarray, bool]:
@@ -168,6 +175,18 @@ def _stated_orientation(image: Image.Image) -> int:
     """The orientation tag of an opened image that is not loaded yet; 1 where it has none, or no valid one."""
     stated = image.getexif().get(_ORIENTATION, 1)
     return int(stated) if stated in range(1, 9) else 1
+
+
+def _camera(image: Image.Image) -> str | None:
+    """Make and model of an opened image, as its EXIF states them; None where it does not."""
+    try:
+        exif = image.getexif()
+    except _BROKEN:  # pixels are worth more than the name of what took them
+        return None
+    # A model's name often starts with its maker's; NUL bytes and blanks fill what a camera did not use.
+    words = [str(exif.get(tag, "")).replace("\0", "").split() for tag in (_MAKE, _MODEL)]
+    make, model = (" ".join(part) for part in words)
+    return (model if model.lower().startswith(make.lower()) else f"{make} {model}").strip() or None
 
 
 def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:

@@ -22,8 +22,10 @@ def judge(run: Run, config: VerdictsConfig) -> None:
     """
     manifest = run.manifest()
     tables = {name: run.table(name) for name in ("predictions", "attributions", "confounds", "quarantine")}
-    if run.has_table(schema.INTERVENTIONS.name):
-        tables[schema.INTERVENTIONS.name] = run.table(schema.INTERVENTIONS.name)
+    # What a run may be without.
+    for name in (schema.INTERVENTIONS.name, schema.PROPERTIES.name):
+        if run.has_table(name):
+            tables[name] = run.table(name)
     limits = config.limits()
     verdicts = judge_classes(tables, manifest["classes_in_order"], manifest["methods"], limits)
     if run.has_table(schema.CERTIFICATE.name):

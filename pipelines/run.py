@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -11,16 +12,19 @@ from typing import Any
 
 import pandas as pd
 
+import pipelines.engines as engines
+from audit import plugins
 from audit.errors import ModelError, RunError, UnusableError
 from audit.tables import SCHEMA_VERSION
 from audit.types import AuditRun
-from pipelines import certification, exemplars, intervene
-from pipelines.config import RunConfig
-from pipelines.engine import Work, describe_model
-from pipelines.engines import local
-from pipelines.execute import Crew, Tasks, WorkersLostError, execute
+from pipelines import certification, discover, exemplars, intervene, intervention_plan
+from pipelines.config import RunConfig, RunConfigSection
+from pipelines.engine import Work, describe_model, untrained_shares
+from pipelines.engines import Engine, WorkersLostError
+from pipelines.execute import Crew, Tasks, execute
 from pipelines.judge import judge, load, write_report
 from pipelines.models import model_digest, read_classes
+from pipelines.parts import Part
 from pipelines.progress import Progress
 from pipelines.shards import Plan, changed, make_plan
 from pipelines.storage import Run
@@ -61,13 +65,14 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
     """
     started, clock = datetime.now(UTC), time.monotonic()
     run = Run(out)
-    with run.locked(), Crew(config.run.workers, config.run.timeout_seconds) as crew:
+    with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
         plan = _plan(config, progress)
         _prepare(run, config, plan, is_new=is_new)
         work = work_of(config, out, plan)
         _score(run, work, plan, crew, progress)
         tables = run.merge_shards()
         _check_quarantine(config, plan, tables)
+        tables = _discover(run, work, plan, crew, tables, progress)
         n_passes = _intervene(run, work, plan, crew, tables, progress)
         _certify(run, work, plan, crew, tables, progress)
         _show(run, work, plan, crew, tables, progress)
@@ -88,14 +93,52 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
         return load(run)
 
 
+def score_part(
+    config: RunConfig, out: Path, part: Part, *, progress: Progress, is_new: bool = False
+) -> tuple[int, int]:
+    """Scores one part of an audit's shards, or finishes it; `parts.gather` joins the parts.
+
+    Returns:
+        Samples of this part, and of the whole audit.
+
+    Raises:
+        AuditError: as `audit`.
+    """
+    run = Run(out)
+    with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
+        plan = _plan(config, progress)
+        _prepare(run, config, plan, is_new=is_new)
+        own = replace(plan, shards=tuple(shard for shard in plan.shards if part.holds(shard.index)))
+        _score(run, work_of(config, out, plan), own, crew, progress)
+        return own.n_samples, plan.n_samples
+
+
 def work_of(config: RunConfig, out: Path, plan: Plan) -> Work:
     """What every task of this run shares."""
-    return Work(config, out, plan.region_names, local.threads(config.run.workers))
+    labels = [str(sample.label) for shard in plan.shards for sample in shard.samples]
+    return Work(
+        config,
+        out,
+        plan.region_names,
+        engine_of(config.run).threads,
+        untrained_shares(labels, config.attributions.untrained_per_class),
+    )
+
+
+def engine_of(run: RunConfigSection) -> Engine:
+    """The workers that `run.engine` names.
+
+    Raises:
+        ConfigError: there is no engine of that name.
+    """
+    engine: Engine = plugins.find(engines, run.engine)(run)
+    return engine
 
 
 def _plan(config: RunConfig, progress: Progress) -> Plan:
     """The plan; without the names of the classes nothing can be planned."""
-    intervene.build(config.interventions)  # a wrong name is told before hours of scoring, not after
+    intervention_plan.build(config.interventions)  # a wrong name is told before hours of scoring, not after
+    discover.settings_of(config.confounds)
     progress.say("reading the dataset")
     classes = read_classes(config.model)
     if classes is None:
@@ -163,6 +206,17 @@ def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> 
         execute(work, todo, crew, lambda record: bar.advance(sizes[record.index]))
 
 
+def _discover(
+    run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
+) -> dict[str, pd.DataFrame]:
+    """The score tables, with the confounds that nobody named where they are asked for."""
+    if discover.DISCOVERED not in work.config.confounds.use:
+        return tables
+    audited = set(tables["predictions"]["sample_id"])
+    samples = [sample for shard in plan.shards for sample in shard.samples if sample.sample_id in audited]
+    return discover.discover_confounds(run, work, samples, tables, crew, progress)
+
+
 def _intervene(
     run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
 ) -> int:
@@ -173,7 +227,7 @@ def _intervene(
     samples = [sample for shard in plan.shards for sample in shard.samples]
     audited = set(tables["predictions"]["sample_id"])
     usable = [sample for sample in samples if sample.sample_id in audited]
-    todo = intervene.make_intervention_plan(work.config, usable, tables)
+    todo = intervention_plan.make_intervention_plan(work.config, usable, tables)
     if todo.per_class < work.config.interventions.per_class:
         progress.say(
             f"interventions.max_passes allows {todo.per_class} samples for each class, confound and intervention"

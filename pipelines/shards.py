@@ -14,12 +14,15 @@ from audit.interventions import WHOLE_BACKGROUND
 from audit.tables import SCHEMA_VERSION
 from audit.types import Sample
 from pipelines.config import DataConfig, RunConfig
+from pipelines.detector_files import digests
 from pipelines.readers import Reader
 from pipelines.readers._annotations import Fault
 from pipelines.storage import digest
 
 ANNOTATED = "annotated"
 """The entry of `confounds.use` that stands for the regions that the dataset itself names."""
+GLOBAL = "global"
+"""The entry that stands for properties of the whole picture and its file."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,8 @@ def _scoring(config: RunConfig, classes: Sequence[str], model_digest: str) -> di
     chosen = config.model_dump(mode="json", include={"data", "model", "attributions", "confounds"})
     chosen["data"].pop("max_quarantine")
     chosen["run"] = config.run.model_dump(mode="json", include={"seed", "shard_size", "batch_size"})
+    if files := digests(config.confounds.use):
+        chosen["detector_files"] = files
     return chosen | {"schema_version": SCHEMA_VERSION, "classes": list(classes), "model_digest": model_digest}
 
 

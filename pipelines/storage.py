@@ -2,6 +2,7 @@
 
     RUN/manifest.json          the run's facts
     RUN/shards/00007/*.parquet the score tables of one shard; the folder exists whole or not at all
+    RUN/discovered/00003/      what the search for confounds without a name found for one class
     RUN/interventions/00007/   the same for the interventions, a phase of its own; `fingerprint` says of which
     RUN/tables/*.parquet       the score tables of the run, and what was judged from them
     RUN/exemplars/*.npz        images and maps of the samples that the report shows
@@ -17,8 +18,9 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ class ShardFolder:
     def write(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
         """Stores the tables of one shard, whole or not at all; a shard that exists already is kept."""
         final = self.path / f"{index:05d}"
-        partial = self.path / f"{index:05d}{PARTIAL}-{os.getpid()}"
+        partial = self.path / f"{index:05d}{PARTIAL}-{platform.node()}-{os.getpid()}"
         with storing(final):
             partial.mkdir(parents=True, exist_ok=True)
             for table in self.tables:
@@ -84,13 +86,15 @@ class ShardFolder:
 
     def merged(self) -> dict[str, pd.DataFrame]:
         """The tables of all finished shards, joined in the order of the plan."""
-        finished = [self.path / f"{index:05d}" for index in sorted(self.finished())]
+        parts = [self.read(index) for index in sorted(self.finished())]
         return {
-            table.name: schema.joined(
-                table, (_read_parquet(shard / f"{table.name}.parquet", table) for shard in finished)
-            )
-            for table in self.tables
+            table.name: schema.joined(table, (part[table.name] for part in parts)) for table in self.tables
         }
+
+    def read(self, index: int) -> dict[str, pd.DataFrame]:
+        """The tables of one finished shard."""
+        shard = self.path / f"{index:05d}"
+        return {table.name: _read_parquet(shard / f"{table.name}.parquet", table) for table in self.tables}
 
     def _begun(self, index: int) -> Path:
         return self.path / f"{index:05d}.begun"
@@ -103,6 +107,7 @@ class Run:
         self.path = path
         self.shards = path / "shards"
         self.scored = ShardFolder(self.shards, schema.SAMPLE_TABLES)
+        self.discovered = ShardFolder(path / "discovered", schema.DISCOVERY_TABLES)
         self.intervened = ShardFolder(path / "interventions", (schema.INTERVENTIONS,))
         self.tables = path / "tables"
         self.exemplars = path / "exemplars"
@@ -172,12 +177,28 @@ class Run:
 
         Their settings are not part of the run's fingerprint: trying other interventions costs no attribution.
         """
-        noted = self.intervened.path / "fingerprint"
+        self._begin(self.intervened, fingerprint, self.drop_interventions)
+
+    def begin_discovery(self, fingerprint: str) -> None:
+        """Makes the folder ready for this search; what another one found is dropped, and the interventions on it."""
+        self._begin(self.discovered, fingerprint, self.drop_discovery)
+
+    def drop_discovery(self) -> None:
+        """Forgets what was discovered, and the interventions, which may be of it."""
+        for table in (schema.DISCOVERED, schema.DISCOVERED_REGIONS):
+            self.drop_table(table.name)
+        if self.discovered.path.exists():
+            shutil.rmtree(self.discovered.path)
+        self.drop_interventions()
+
+    def _begin(self, folder: ShardFolder, fingerprint: str, drop: Callable[[], None]) -> None:
+        """Makes a phase's folder ready, dropping what was done under another fingerprint."""
+        noted = folder.path / "fingerprint"
         if noted.exists() and noted.read_text(encoding="utf-8") == fingerprint:
             return
-        self.drop_interventions()
+        drop()
         with storing(noted):
-            self.intervened.path.mkdir(parents=True, exist_ok=True)
+            folder.path.mkdir(parents=True, exist_ok=True)
         write_text(noted, fingerprint)
 
     def drop_interventions(self) -> None:
@@ -188,7 +209,7 @@ class Run:
 
     def clear_partial(self) -> None:
         """Removes what an interrupted run left half written."""
-        for folder in (self.path, self.shards, self.intervened.path, self.tables, self.exemplars):
+        for folder in (self.path, *self._phases, self.tables, self.exemplars):
             if folder.exists():
                 for entry in folder.iterdir():
                     if PARTIAL in entry.name:
@@ -196,7 +217,7 @@ class Run:
 
     def clear_results(self) -> None:
         """Removes everything that a run computed; for a run that starts anew."""
-        for folder in (self.shards, self.intervened.path, self.tables, self.exemplars, self.report):
+        for folder in (*self._phases, self.tables, self.exemplars, self.report):
             if folder.exists():
                 shutil.rmtree(folder)
 
@@ -211,6 +232,11 @@ class Run:
     def merge_interventions(self) -> pd.DataFrame:
         """The table of all finished interventions in the order of their plan, stored as the run's."""
         return self._merged(self.intervened)[schema.INTERVENTIONS.name]
+
+    @property
+    def _phases(self) -> tuple[Path, ...]:
+        """The folders of everything that is worked on shard by shard."""
+        return self.shards, self.discovered.path, self.intervened.path
 
     def _merged(self, folder: "ShardFolder") -> dict[str, pd.DataFrame]:
         merged = folder.merged()

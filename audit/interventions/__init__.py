@@ -12,7 +12,14 @@ from typing import Protocol
 
 import numpy as np
 
+from audit.properties import GlobalProperty
 from audit.types import BACKGROUND, FOREGROUND, IGNORE
+
+REPEAT = " #"
+"""Stands in a fill's name before the number of a repetition."""
+
+SURROUNDINGS = "surroundings"
+"""Fill of a property that is changed around the object alone."""
 
 WHOLE_BACKGROUND = "background"
 """Name of the confound that is everything but the object."""
@@ -36,6 +43,8 @@ class Scope(StrEnum):
     """A named thing that has pixels."""
     BACKGROUND = "background"
     """Everything but the object, on samples whose object is annotated."""
+    PROPERTY = "property"
+    """A global property of the picture, which has no pixels of its own."""
 
 
 class Subjects(StrEnum):
@@ -46,18 +55,34 @@ class Subjects(StrEnum):
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What a global property is to be brought to.
+
+    Attributes:
+        changed: the property; it has a normalisation.
+        target: its value afterwards.
+    """
+
+    changed: GlobalProperty
+    target: float
+
+
+@dataclass(frozen=True)
 class Picture:
     """One sample as arrays.
 
     Attributes:
         image: float32 (H, W, 3), RGB in [0, 1].
         foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE.
-        region: bool (H, W), the confound outside of the foreground; nowhere where the sample does not show it.
+        region: bool (H, W), the confound outside of the foreground, nowhere where the sample does not show it; for
+            a property the pixels it is measured on.
+        aim: for interventions of the scope PROPERTY; None for all others.
     """
 
     image: np.ndarray
     foreground: np.ndarray
     region: np.ndarray
+    aim: Aim | None = None
 
     @property
     def is_annotated(self) -> bool:
@@ -90,7 +115,8 @@ class Variant:
     """A changed picture and its control.
 
     Attributes:
-        fill: what stands where pixels were taken away, or how they were; unique in an intervention.
+        fill: what stands where pixels were taken away, or how they were; unique in an intervention. Fills that
+            differ behind a REPEAT alone are repetitions of one.
         after: float32 (H, W, 3); None where it cannot be made.
         control: the same for the control.
         reason: why one of them is None; empty where neither is.
@@ -110,6 +136,8 @@ class Intervention(Protocol):
         scope: what it acts on.
         subjects: which pictures it changes.
         n_own, n_other: how many donors of either kind it may try.
+        is_far: whether its pictures are so far from what the model was made for that it proves nothing; where no
+            other intervention could be measured it can make a class suspect.
         sentence: what its effect says, with the names of `audit._verdict_texts.effect_text` in braces.
     """
 
@@ -118,6 +146,7 @@ class Intervention(Protocol):
     subjects: Subjects
     n_own: int
     n_other: int
+    is_far: bool
     sentence: str
 
     @property

@@ -63,6 +63,31 @@ def nearest(shape: np.ndarray, blocked: np.ndarray) -> Shift | None:
     return int(down), int(right)
 
 
+def further_in(shape: np.ndarray, blocked: np.ndarray, gap: int) -> np.ndarray | None:
+    """As many free pixels as the shape has, as near to it as a gap allows: the control of what cannot be moved.
+
+    A frame around a picture fits nowhere else. The strip beside it is as large and nearly as long, lies as far out
+    as anything else in the picture, and has the same fill taken to it.
+
+    Args:
+        shape: bool (H, W), somewhere True.
+        blocked: bool (H, W), pixels that must not be taken.
+        gap: pixels of distance that are kept from the shape, so that its soft edge is not in the strip.
+
+    Returns:
+        bool (H, W); None where fewer than half as many pixels are free.
+    """
+    distance = ndimage.distance_transform_edt(~shape)
+    free = np.flatnonzero((distance > gap) & ~blocked)
+    n = int(shape.sum())
+    if 2 * len(free) < n:
+        return None
+    nearest_first = free[np.argsort(distance.ravel()[free], kind="stable")]
+    strip = np.zeros(shape.shape, dtype=bool)
+    strip.ravel()[nearest_first[:n]] = True
+    return strip
+
+
 def shifted(array: np.ndarray, shift: Shift) -> np.ndarray:
     """A copy of an array (H, W, ...) moved by a shift; what comes in from outside is 0, what leaves is lost."""
     height, width = array.shape[:2]

@@ -1,6 +1,6 @@
 """A picture's background without its object."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -26,6 +26,6 @@ def scene(picture: Picture) -> np.ndarray | None:
     return spread(picture.image, box) if box.mean() <= MAX_BOX else None
 
 
-def first_scene(pictures: Sequence[Picture]) -> np.ndarray | None:
-    """The scene of the first picture that has one."""
-    return next((found for found in map(scene, pictures) if found is not None), None)
+def scenes(pictures: Iterable[Picture]) -> Iterator[np.ndarray]:
+    """The scenes of those pictures that have one, in order."""
+    yield from (found for found in map(scene, pictures) if found is not None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from audit.interventions import Donors, Link, Picture, Scope, Subjects, Variant
 from audit.interventions._fills import feather_of, laid_on
-from audit.interventions._scenes import first_scene, scene
+from audit.interventions._scenes import scene, scenes
 
 __all__ = ["KeepAlone"]
 
@@ -31,6 +31,7 @@ class KeepAlone:
     subjects: ClassVar[Subjects] = Subjects.OF_CLASS
     n_own: ClassVar[int] = 0
     n_other: ClassVar[int] = 3
+    is_far: ClassVar[bool] = True
     sentence: ClassVar[str] = (
         "With the object's place filled, the background of {label} photos alone gets a {label} probability of "
         "{after}, backgrounds of other classes {control} ({tail})."
@@ -51,7 +52,7 @@ class KeepAlone:
                 Variant(_BACKGROUND_ALONE, None, None, reason),
                 Variant(_OBJECT_ALONE, None, None, reason),
             )
-        own, other = scene(picture), first_scene(donors.other)
+        own, other = scene(picture), next(scenes(donors.other), None)
         missing = "" if own is not None and other is not None else "too little background is seen"
         return (
             Variant(_BACKGROUND_ALONE, own, other, missing),

@@ -7,7 +7,7 @@ import numpy as np
 
 from audit.errors import ConfigError
 from audit.interventions import Donors, Link, Picture, Scope, Subjects, Variant
-from audit.interventions._controls import alike, shifted
+from audit.interventions._controls import alike, further_in, shifted
 from audit.interventions._fills import FILLS, feather_of, grown, laid_on, widened
 
 __all__ = ["Remove"]
@@ -18,7 +18,8 @@ class Remove:
     """Fills the thing's place, in several ways; the object is never touched.
 
     The control fills a region of the same shape, moved to a place that overlaps neither the object nor the thing
-    and is about as far from the object. Without room for one there is no control.
+    and is about as far from the object. What has no room elsewhere, as a frame has none, is compared with a strip of
+    its size beside it.
 
     Attributes:
         fills: what stands in for the thing, by name.
@@ -33,6 +34,7 @@ class Remove:
     subjects: ClassVar[Subjects] = Subjects.OF_CLASS
     n_own: ClassVar[int] = 0
     n_other: ClassVar[int] = 0
+    is_far: ClassVar[bool] = False
     sentence: ClassVar[str] = (
         "Without the {confound} the {label} probability {moves}, without a control patch {control_moves} ({tail})."
     )
@@ -59,7 +61,11 @@ class Remove:
         if not hole.any():
             return tuple(Variant(name, None, None, "the thing is not on this picture") for name in self.fills)
         shift = alike(hole, picture.protected | hole, picture.protected, seed)
-        control = None if shift is None else shifted(hole, shift)
+        if shift is not None:
+            control: np.ndarray | None = shifted(hole, shift)
+        else:
+            gap = 2 * feather_of(picture.image, self.feather) + 1
+            control = further_in(hole, picture.protected, gap)
         return tuple(self._variant(name, picture, hole, control, seed) for name in self.fills)
 
     def _variant(

@@ -13,7 +13,7 @@ __all__ = ["AspectRatio"]
 class AspectRatio:
     """Width over height of the upright image: above 1 wide, below 1 high.
 
-    Taken from the upright image, not from the stored size, which a camera held sideways exchanges. No
+    Of the file, since the model's input has one shape for all; upright, as a camera held sideways is no other. No
     normalisation: the pixels of the model's input do not hold it; a stretched picture cannot be unstretched
     without another crop.
     """
@@ -22,7 +22,6 @@ class AspectRatio:
     version = "width over height 1"
     normalise = None
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
-        """Width over height of a uint8 (H, W, 3) upright image of the stored resolution."""
-        height, width = image.shape[:2]
-        return float(width / height)
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
+        """Width over height of the file's upright image."""
+        return facts.width / facts.height

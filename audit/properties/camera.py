@@ -20,6 +20,6 @@ class Camera:
     version = "exif 1"
     normalise = None
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> str:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> str:
         """The camera; "unknown" where the file does not say, which is a category of its own."""
         return facts.exif_camera or "unknown"

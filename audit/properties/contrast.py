@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.properties import ImageFacts, in_unit, luma, solved
+from audit.properties import ImageFacts, in_unit, luma, normalised, seen, solved
 
 __all__ = ["Contrast"]
 
@@ -19,11 +19,11 @@ class Contrast:
     name = "contrast"
     version = "deviation of luma 1"
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Standard deviation of the luma of a uint8 (H, W, 3) image, in [0, 0.5]."""
-        return float(luma(in_unit(image)).std())
+        return _deviation(in_unit(image), where)
 
-    def normalise(self, images: np.ndarray, target: float) -> np.ndarray:
+    def normalise(self, images: np.ndarray, target: float, where: np.ndarray | None = None) -> np.ndarray:
         """Images of contrast `target`: every pixel's luma stretched about the mean, its colour kept.
 
         Brightness stays but for what is clipped. A constant image stays as it is; a target that clipping or the
@@ -32,15 +32,21 @@ class Contrast:
         Args:
             images: float32 (B, H, W, 3) in [0, 1].
             target: standard deviation of luma, in [0, 0.5].
+            where: bool (B, H, W), the pixels that are to have it; None is all.
         """
-        return np.stack([_stretched(image, target) for image in images]).astype(np.float32)
+        return normalised(_stretched, images, target, where)
 
 
-def _stretched(image: np.ndarray, target: float) -> np.ndarray:
+def _deviation(image: np.ndarray, where: np.ndarray | None) -> float:
+    pixels = luma(seen(image, where))
+    return float(pixels.std()) if pixels.size else float("nan")
+
+
+def _stretched(image: np.ndarray, target: float, where: np.ndarray | None) -> np.ndarray:
     grey = luma(image).astype(np.float32)
     deviation = (grey - grey.mean())[..., None]
 
     def stretch(step: float) -> np.ndarray:
         return np.asarray(np.clip(image + (np.float32(_MOST * step) - 1) * deviation, 0, 1))
 
-    return solved(stretch, lambda changed: float(luma(changed).std()), target)
+    return solved(stretch, lambda changed: _deviation(changed, where), target)

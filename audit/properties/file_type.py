@@ -20,6 +20,6 @@ class FileType:
     version = "decoder's name 1"
     normalise = None
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> str:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> str:
         """The format as the decoder names it, such as "JPEG"."""
         return facts.format

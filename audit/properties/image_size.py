@@ -21,6 +21,6 @@ class ImageSize:
     version = "side of the square 1"
     normalise = None
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Square root of width times height, in pixels."""
         return float(np.sqrt(facts.width * facts.height))

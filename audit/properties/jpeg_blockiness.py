@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from audit.properties import ImageFacts, in_unit, luma, solved
+from audit.properties import ImageFacts, both_count, in_unit, luma, normalised, solved
 
 __all__ = ["JpegBlockiness"]
 
@@ -32,11 +32,11 @@ class JpegBlockiness:
     name = "JPEG blockiness"
     version = "steps on the grid 1"
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Blockiness of a uint8 (H, W, 3) image, at least 0; NaN below 24 pixels a side, or without structure."""
-        return _blockiness(luma(in_unit(image)))
+        return _blockiness(luma(in_unit(image)), where)
 
-    def normalise(self, images: np.ndarray, target: float) -> np.ndarray:
+    def normalise(self, images: np.ndarray, target: float, where: np.ndarray | None = None) -> np.ndarray:
         """Images of blockiness `target` or above, by JPEG compression of the best quality that reaches it.
 
         Compression can only add blocks: an image above the target, or one in which they cannot be measured,
@@ -45,34 +45,40 @@ class JpegBlockiness:
         Args:
             images: float32 (B, H, W, 3) in [0, 1].
             target: blockiness, at least 0.
+            where: bool (B, H, W), the pixels that are to have it; None is all.
         """
-        return np.stack([_compressed_to(image, target) for image in images]).astype(np.float32)
+        return normalised(_compressed_to, images, target, where)
 
 
-def _blockiness(grey: np.ndarray) -> float:
+def _blockiness(grey: np.ndarray, where: np.ndarray | None) -> float:
     """Mean over both axes of the excess of the largest of the eight phases' mean steps over their median."""
     if min(grey.shape) < 3 * _BLOCK:
         return float("nan")
     excess = []
     for axis in (0, 1):
         # A slope steps everywhere: what a step has more than its neighbours is the block's.
-        steps = np.abs(np.diff(grey, axis=axis)).mean(axis=1 - axis)
-        phases = np.array([steps[phase::_BLOCK].mean() for phase in range(_BLOCK)])
+        steps = np.abs(np.diff(grey, axis=axis))
+        counts = np.ones(steps.shape, dtype=bool) if where is None else both_count(where, axis)
+        sums, numbers = np.where(counts, steps, 0.0).sum(axis=1 - axis), counts.sum(axis=1 - axis)
+        per_phase = [(sums[phase::_BLOCK].sum(), numbers[phase::_BLOCK].sum()) for phase in range(_BLOCK)]
+        if min(number for _, number in per_phase) == 0:
+            return float("nan")
+        phases = np.array([total / number for total, number in per_phase])
         if not np.median(phases) > _FLAT:
             return float("nan")
         excess.append(phases.max() / np.median(phases) - 1)
     return float(np.mean(excess))
 
 
-def _compressed_to(image: np.ndarray, target: float) -> np.ndarray:
-    if not _blockiness(luma(image)) < target:
+def _compressed_to(image: np.ndarray, target: float, where: np.ndarray | None) -> np.ndarray:
+    if not _blockiness(luma(image), where) < target:
         return image
 
     def compress(step: float) -> np.ndarray:
         return _compressed(image, round(_BEST + (_WORST - _BEST) * step))
 
     def blockiness(changed: np.ndarray) -> float:
-        value = _blockiness(luma(changed))
+        value = _blockiness(luma(changed), where)
         return np.inf if np.isnan(value) else value  # nothing but flat blocks is left
 
     return solved(compress, blockiness, target)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.properties import ImageFacts, in_unit, luma, solved
+from audit.properties import ImageFacts, average, in_unit, luma, normalised, seen, solved
 
 __all__ = ["Saturation"]
 
@@ -22,11 +22,11 @@ class Saturation:
     name = "saturation"
     version = "mean chroma 1"
 
-    def measure(self, image: np.ndarray, facts: ImageFacts) -> float:
+    def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Mean chroma of a uint8 (H, W, 3) image, in [0, 1]; 0 for a grey one."""
-        return _mean_chroma(in_unit(image))
+        return _mean_chroma(in_unit(image), where)
 
-    def normalise(self, images: np.ndarray, target: float) -> np.ndarray:
+    def normalise(self, images: np.ndarray, target: float, where: np.ndarray | None = None) -> np.ndarray:
         """Images of mean chroma `target`: every pixel's colour stretched about its own luma.
 
         Luma, and so brightness and contrast, stay but for what is clipped. A grey image stays grey, whatever the
@@ -35,18 +35,20 @@ class Saturation:
         Args:
             images: float32 (B, H, W, 3) in [0, 1].
             target: mean chroma, in [0, 1].
+            where: bool (B, H, W), the pixels that are to have it; None is all.
         """
-        return np.stack([_coloured(image, target) for image in images]).astype(np.float32)
+        return normalised(_coloured, images, target, where)
 
 
-def _mean_chroma(image: np.ndarray) -> float:
-    return float((image.max(axis=-1) - image.min(axis=-1)).mean())
+def _mean_chroma(image: np.ndarray, where: np.ndarray | None) -> float:
+    pixels = seen(image, where)
+    return average(pixels.max(axis=-1) - pixels.min(axis=-1))
 
 
-def _coloured(image: np.ndarray, target: float) -> np.ndarray:
+def _coloured(image: np.ndarray, target: float, where: np.ndarray | None) -> np.ndarray:
     grey = luma(image).astype(np.float32)[..., None]
 
     def stretch(step: float) -> np.ndarray:
         return np.asarray(np.clip(grey + np.float32(_MOST * step) * (image - grey), 0, 1))
 
-    return solved(stretch, _mean_chroma, target)
+    return solved(stretch, lambda changed: _mean_chroma(changed, where), target)

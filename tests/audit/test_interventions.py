@@ -6,14 +6,21 @@ import pytest
 import audit.interventions as interventions
 from audit import plugins
 from audit.errors import ConfigError
-from audit.interventions import Donors, Link, Picture
-from audit.interventions._controls import alike, elsewhere, nearest, shifted
+from audit.interventions import Aim, Donors, Link, Picture, Scope
+from audit.interventions._controls import alike, elsewhere, further_in, nearest, shifted
 from audit.interventions._fills import FILLS, MAX_INPAINTED, grown, laid_on, spread
 from audit.interventions._scenes import scene
+from audit.interventions.impose import Impose
 from audit.interventions.keep_alone import KeepAlone
+from audit.interventions.noise import Noise
+from audit.interventions.normalise import Normalise
 from audit.interventions.remove import Remove
 from audit.interventions.swap_background import SwapBackground
+from audit.interventions.thing_alone import ThingAlone
 from audit.interventions.transplant import Transplant
+from audit.properties.brightness import Brightness
+from audit.properties.jpeg_blockiness import JpegBlockiness
+from audit.properties.sharpness import Sharpness
 from audit.types import BACKGROUND, FOREGROUND, IGNORE
 from tests.classifiers import linear_classifier
 
@@ -51,7 +58,24 @@ def donors_for(kind):
 
 
 def subject_of(kind):
+    if plugins.find(interventions, kind).scope is Scope.PROPERTY:
+        return aimed(picture(), Brightness(), 0.6)
     return picture() if kind == "transplant" else picture(face=FACE)
+
+
+def aimed(shown, changed, target):
+    """A picture whose property, measured outside of the object, is to be brought to a target."""
+    return Picture(shown.image, shown.foreground, shown.foreground == BACKGROUND, Aim(changed, target))
+
+
+def textured(seed=0, level=0.5, size=0.2):
+    """A picture of even noise around a level, with the garment's mask."""
+    noise = np.random.default_rng(seed).uniform(-size, size, (SIDE, SIDE, 1)) + np.zeros(3)
+    return Picture((level + noise).astype(np.float32), picture().foreground, mask_of())
+
+
+def brightness_of(image, where):
+    return float((image @ np.array([0.299, 0.587, 0.114]))[where].mean())
 
 
 def redness_classifier():
@@ -342,3 +366,142 @@ def test_keeping_alone_gives_the_background_against_another_and_the_object():
 def test_an_unknown_fill_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="blur, inpaint, mean, patch; found"):
         Remove(fills=("magic",))
+
+
+FRAME = np.s_[2:14, 2:14]
+
+
+def framed(colour=RED):
+    """A frame of two pixels around a picture whose object is four pixels wide."""
+    image = np.full((SIDE, SIDE, 3), GREY, dtype=np.float32)
+    frame = ~mask_of(FRAME)
+    image[frame] = colour
+    foreground = np.where(mask_of(np.s_[6:10, 6:10]), FOREGROUND, BACKGROUND).astype(np.uint8)
+    return Picture(image, foreground, frame)
+
+
+def test_the_control_of_a_frame_is_a_strip_of_its_size_beside_it():
+    shown = framed()
+    strip = further_in(shown.region, shown.protected, 0)
+    # The frame has 256 - 144 = 112 pixels, the rings inside it 44, 36 and 28: four more are of the next.
+    assert strip.sum() == shown.region.sum() == 112
+    assert not (strip & (shown.region | shown.protected)).any()
+    assert strip[2:5, 2:14].all()
+    apart = further_in(shown.region, shown.protected, 1)
+    assert not apart[2].any()
+    assert apart[3, 3:13].all()
+
+
+def test_without_half_as_many_free_pixels_a_frame_has_no_control():
+    wide = mask_of(np.s_[:, :]) & ~mask_of(np.s_[4:12, 4:12])
+    assert further_in(wide, mask_of(), 0) is None
+
+
+def test_removing_a_frame_is_measured_against_its_strip():
+    classifier, shown = redness_classifier(), framed()
+    (variant,) = Remove(fills=("mean",), **PLAIN)(shown, Donors(), 0)
+    before, after, control = classifier.logits(np.stack([shown.image, variant.after, variant.control]))[:, 0]
+    # The 112 red pixels have the logit 7; the strip is grey and stays grey.
+    np.testing.assert_allclose([before, after, control], [7, 0, 7], atol=1e-4)
+
+
+def test_pasting_a_frame_is_measured_against_the_mirrored_margin():
+    recipient = Picture(picture(background=0.25).image, framed().foreground, mask_of())
+    (variant,) = Transplant(**PLAIN)(recipient, Donors(own=(framed(),)), 0)
+    frame = framed().region
+    np.testing.assert_allclose(variant.after[frame], np.broadcast_to(RED, (112, 3)))
+    np.testing.assert_array_equal(variant.control[frame], recipient.image[:, ::-1][frame])
+    np.testing.assert_array_equal(variant.control[~frame], recipient.image[~frame])
+
+
+def test_a_thing_alone_is_measured_against_a_patch_alone():
+    classifier = redness_classifier()
+    by_fill = {v.fill: v for v in ThingAlone(**PLAIN)(picture(face=FACE), Donors(), 0)}
+    assert set(by_fill) == {"mean", "blur"}
+    after, control = classifier.logits(np.stack([by_fill["mean"].after, by_fill["mean"].control]))[:, 0]
+    # Around the face 42 pixels are green and 198 grey, so their mean has the redness -42/240. The face adds its
+    # 16 pixels of 1; the grey patch 16 of 0.
+    np.testing.assert_allclose(
+        [after, control], [(16 - 240 * 42 / 240) / 16, -240 * 42 / 240 / 16], atol=1e-5
+    )
+    assert ThingAlone.is_far
+
+
+def test_swapping_makes_a_pair_of_every_two_donors():
+    donors = Donors(
+        own=tuple(picture(background=level) for level in (0.2, 0.3)),
+        other=tuple(picture(background=level) for level in (0.7, 0.8, 0.9)),
+    )
+    first, second = SwapBackground(feather=0.0)(picture(), donors, 0)
+    assert (first.fill, second.fill) == ("background", "background #2")
+    np.testing.assert_allclose(second.after, picture(background=0.8).image, atol=1e-6)
+    np.testing.assert_allclose(second.control, picture(background=0.3).image, atol=1e-6)
+
+
+def test_noise_has_one_energy_on_the_object_and_around_it():
+    shown = picture(garment=0.5)
+    (variant,) = Noise(strength=0.02)(shown, Donors(), 4)
+    energies = [np.square(image - shown.image).mean() for image in (variant.after, variant.control)]
+    np.testing.assert_allclose(energies, 0.02**2, rtol=1e-3)
+    changed = (variant.after != shown.image).any(axis=-1)
+    np.testing.assert_array_equal(changed, shown.protected)
+    np.testing.assert_array_equal((variant.control != shown.image).any(axis=-1), ~shown.protected)
+    assert Noise.link is Link.REMARK
+
+
+@pytest.mark.parametrize("kind", [Normalise, Impose])
+def test_a_property_is_brought_to_its_target_and_its_control_as_far_the_other_way(kind):
+    shown = aimed(textured(), Brightness(), 0.6)
+    variant, around = kind()(shown, Donors(), 0)
+    now = brightness_of(shown.image, shown.region)
+    assert brightness_of(variant.after, shown.region) == pytest.approx(0.6, abs=1e-3)
+    assert brightness_of(variant.control, shown.region) == pytest.approx(2 * now - 0.6, abs=1e-3)
+    # The object is in the picture: it is lightened with the rest, but where the surroundings alone are changed.
+    assert (variant.after[GARMENT] > shown.image[GARMENT]).all()
+    for whole, spared in ((variant.after, around.after), (variant.control, around.control)):
+        np.testing.assert_array_equal(spared[GARMENT], shown.image[GARMENT])
+        np.testing.assert_array_equal(spared[shown.region], whole[shown.region])
+    assert (variant.fill, around.fill) == ("whole picture", "surroundings")
+
+
+def test_the_control_of_a_blur_is_as_much_sharper():
+    shown = aimed(textured(), Sharpness(), 0.3)
+    variant, _ = Normalise()(shown, Donors(), 0)
+    np.testing.assert_allclose(variant.control - shown.image, shown.image - variant.after, atol=1e-6)
+
+
+def test_what_cannot_be_sharpened_has_no_changed_picture():
+    soft = np.full((SIDE, SIDE, 3), 0.0, dtype=np.float32) + np.linspace(0.2, 0.8, SIDE)[:, None, None]
+    shown = aimed(Picture(soft.astype(np.float32), picture().foreground, mask_of()), Sharpness(), 0.9)
+    (variant,) = Normalise()(shown, Donors(), 0)
+    assert (variant.after, variant.control) == (None, None)
+    assert variant.reason == "pixels cannot be changed that far"
+
+
+def test_a_change_that_does_not_fit_the_other_way_has_no_control():
+    # Twice as bright fits, black is too near for as much darker.
+    shown = aimed(textured(level=0.12, size=0.1), Brightness(), 0.6)
+    variant, _ = Normalise()(shown, Donors(), 0)
+    assert brightness_of(variant.after, shown.region) == pytest.approx(0.6, abs=1e-3)
+    # As much darker is black all over, a quarter of the change.
+    assert variant.control is None
+    assert variant.reason == "as large a change of another kind does not fit between black and white"
+
+
+def test_the_control_of_compression_is_noise_of_its_size_without_blocks():
+    rng = np.random.default_rng(0)
+    image = np.clip(0.5 + np.cumsum(rng.normal(0, 0.01, (64, 64, 3)), axis=1), 0.1, 0.9).astype(np.float32)
+    foreground = np.full((64, 64), BACKGROUND, dtype=np.uint8)
+    foreground[24:40, 24:40] = FOREGROUND
+    blocks = JpegBlockiness()
+    shown = Picture(image, foreground, foreground == BACKGROUND, Aim(blocks, 1.0))
+    variant, _ = Normalise()(shown, Donors(), 0)
+
+    def blockiness(changed):
+        return blocks.measure(np.rint(changed * 255).astype(np.uint8), None, shown.region)
+
+    assert blockiness(image) < 0.3
+    assert blockiness(variant.after) > 0.9
+    assert blockiness(variant.control) < (0.3 + 1.0) / 2
+    sizes = [np.abs(changed - image).mean() for changed in (variant.after, variant.control)]
+    np.testing.assert_allclose(sizes[0], sizes[1], rtol=0.05)

@@ -4,7 +4,8 @@ from skimage import data
 from skimage.transform import resize
 
 from audit import plugins, properties
-from audit.properties import ImageFacts
+from audit.properties import ImageFacts, outside
+from audit.types import BACKGROUND, FOREGROUND, IGNORE
 
 FACTS = ImageFacts(width=400, height=100, format="JPEG", exif_camera="Acme One", n_bytes=12_345)
 ALL = {name: plugins.find(properties, name)() for name in plugins.names(properties)}
@@ -58,7 +59,7 @@ def test_the_properties_are_these():
         ("jpeg_blockiness", flat((9, 9, 9)), np.nan),
         ("jpeg_blockiness", np.zeros((23, 99, 3), dtype=np.uint8), np.nan),
         ("image_size", flat((9, 9, 9)), 200.0),  # 400 x 100 stored, whatever is shown
-        ("aspect_ratio", flat((9, 9, 9)), 1.5),
+        ("aspect_ratio", flat((9, 9, 9)), 4.0),  # the file's, whatever is shown
     ],
 )
 def test_values_by_hand(name, image, expected):
@@ -153,3 +154,55 @@ def test_a_constant_grey_image_has_nothing_to_strengthen(name):
 @pytest.mark.parametrize("target", [0.0, 1.0])
 def test_brightness_reaches_both_ends(target):
     np.testing.assert_allclose(CHANGEABLE["brightness"].normalise(photographs(), target), target, atol=0.001)
+
+
+def test_properties_are_measured_outside_of_object_and_named_things():
+    foreground = np.full((1, 8, 8), BACKGROUND, dtype=np.uint8)
+    foreground[0, 2:6, 2:6], foreground[0, 2:6, 6] = FOREGROUND, IGNORE
+    thing = np.zeros((1, 8, 8), dtype=bool)
+    thing[0, 0] = True
+    (around,) = outside(foreground, [thing])
+    assert around.sum() == 64 - 16 - 4 - 8
+    assert not around[0].any()
+
+
+def test_without_annotation_the_margin_stands_for_the_surroundings():
+    (around,) = outside(np.full((1, 16, 16), IGNORE, dtype=np.uint8))
+    # An eighth of each side: 2 pixels all round.
+    assert around.sum() == 256 - 144
+    assert not around[2:14, 2:14].any()
+
+
+def test_where_hardly_anything_lies_outside_nothing_is_measured():
+    foreground = np.full((1, 16, 16), FOREGROUND, dtype=np.uint8)
+    foreground[0, 0, :5] = BACKGROUND  # 5 of 256 are under 2 %
+    assert not outside(foreground).any()
+    foreground[0, 0, :6] = BACKGROUND
+    assert outside(foreground).sum() == 6
+
+
+HALF = np.zeros((128, 128), dtype=bool)
+HALF[:, :64] = True
+
+
+@pytest.mark.parametrize("name", sorted(CHANGEABLE))
+def test_what_does_not_count_does_not_change_a_measurement(name):
+    (photo, other, _) = stored(photographs())
+    mixed = np.where(HALF[..., None], photo, other)
+    alone = ALL[name].measure(photo, FACTS, HALF)
+    assert ALL[name].measure(mixed, FACTS, HALF) == pytest.approx(alone, abs=1e-6)
+    assert ALL[name].measure(mixed, FACTS) != pytest.approx(alone, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_a_part_is_brought_to_the_target_by_changing_the_whole(name):
+    target, tolerance = TARGETS[name]
+    image = photographs()[:1]
+    (changed,) = CHANGEABLE[name].normalise(image, target, HALF[None])
+    assert ALL[name].measure(stored(changed), FACTS, HALF) == pytest.approx(target, abs=tolerance)
+    assert (changed[:, 64:] != image[0][:, 64:]).any()
+
+
+@pytest.mark.parametrize("name", sorted(CHANGEABLE))
+def test_of_no_pixel_nothing_is_measured(name):
+    assert np.isnan(ALL[name].measure(stored(photographs())[0], FACTS, HALF & False))

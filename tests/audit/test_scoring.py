@@ -91,7 +91,12 @@ def test_attributions_by_hand():
 
 def test_the_untrained_null_is_kept_where_it_is_given():
     done = outcome([[[3, 1], [0, 0]]])
-    given = Outcome(done.probabilities, done.targets, done.attributions, {"grad_cam": np.array([0.4])})
+    given = Outcome(
+        done.probabilities,
+        done.targets,
+        done.attributions,
+        {"grad_cam": np.array([[[2, 3], [0, 0]]], dtype=np.float32)},
+    )
     table = scoring.score_attributions(batch([[[F, B], [B, B]]]), given, SCORING)
     assert table["untrained_mass_inside"][0] == 0.4
 

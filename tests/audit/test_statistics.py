@@ -136,3 +136,32 @@ def test_a_margin_that_is_rounding_error_has_no_sample_size(margin):
 def test_the_level_is_shared_by_all_that_are_looked_at():
     assert statistics.shared_level(0.05, 10) == pytest.approx(0.995)
     assert statistics.shared_level(0.05, 0) == 0.95
+
+
+def test_separation_by_hand():
+    own, others = np.array([1.0, 3.0]), np.array([2.0, 2.0])
+    found = statistics.separation(own, others, 0.95)
+    # One of own is below both, one above: AUC 1/2. Placements of own are 0 and 1 (variance 1/2), those of the others
+    # 1/2 and 1/2: the error is 2 * 1.96 * sqrt(1/4) = 1.96, more than there is.
+    assert (found.mean, found.low, found.high) == (0.0, -1.0, 1.0)
+    assert statistics.separation(own, own, 0.95).mean == 0.0
+    assert math.isnan(statistics.separation(own, np.array([]), 0.95).mean)
+
+
+def test_the_interval_of_a_separation_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    # Two normals a deviation apart: AUC = Phi(1 / sqrt(2)) = 0.7602.
+    truth, hits = 2 * 0.76025 - 1, 0
+    for _ in range(400):
+        found = statistics.separation(rng.normal(1, 1, 40), rng.normal(0, 1, 40), 0.9)
+        hits += found.low <= truth <= found.high
+    # 0.9 within three standard errors of 0.015.
+    assert 0.855 <= hits / 400 <= 0.945
+
+
+def test_p_more_often_by_hand():
+    yes, no = np.ones(5, dtype=bool), np.zeros(15, dtype=bool)
+    assert statistics.p_more_often(yes, no) == pytest.approx(1 / math.comb(20, 5))
+    assert statistics.p_more_often(no, yes) == 1.0
+    assert math.isnan(statistics.p_more_often(yes, yes))
+    assert math.isnan(statistics.p_more_often(yes, no[:0]))

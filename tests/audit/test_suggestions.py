@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.suggestions import Counts, least_additions, suggest
-from audit.tables import CONFOUNDS, PREDICTIONS, SUGGESTIONS, frame
+from audit.tables import CONFOUNDS, PREDICTIONS, PROPERTIES, SUGGESTIONS, frame
 from audit.types import ClassVerdict, Status, VerdictLimits
 
 
@@ -64,6 +64,8 @@ def tables_of(**counts):
                     "mass_inside": share,
                     "area_inside": share,
                     "lift": 1.0 if shows else math.nan,
+                    "edge_mass_inside": math.nan,
+                    "untrained_mass_inside": math.nan,
                 }
             )
     return {"predictions": frame(PREDICTIONS, predictions), "confounds": frame(CONFOUNDS, confounds)}
@@ -204,3 +206,38 @@ def test_classes_that_share_a_confound_all_reach_the_target_together(counts):
         n_new_with = wish.n_to_add if wish.kind == "add with confound" else 0
         after[wish.label] = (n_with + n_new_with, n_samples + wish.n_to_add)
     assert suggest(verdicts, tables_of(**after), limits(0.1)) == ()
+
+
+def test_a_tint_is_balanced_by_photos_with_and_without_it():
+    tables = tables_of(**{"t-shirt": (0, 20), "shoes": (0, 20)})
+    values = [("colour cast", 0.2 if "shirt" in s else 0.0, None) for s in tables["predictions"]["sample_id"]]
+    rows = [
+        {"sample_id": sample_id, "property": name, "value": value, "category": category}
+        for sample_id, (name, value, category) in zip(tables["predictions"]["sample_id"], values, strict=True)
+    ]
+    tables |= {"properties": frame(PROPERTIES, rows)}
+    without, with_ = suggest([verdict("t-shirt", Status.SPURIOUS, "colour cast")], tables, limits(0.5))
+    # 20 of 20 and 0 of 20 to a half: as for a face, 20 / (20 + x) - y / (20 + y) <= 1 / 2.
+    assert (without.label, without.n_now, with_.label, with_.n_now) == ("t-shirt", 0, "shoes", 0)
+    assert 20 / (20 + without.n_to_add) - with_.n_to_add / (20 + with_.n_to_add) <= 0.5
+    assert f"{without.n_to_add} t-shirt photos with a colour cast below 0.1 (now 0 of 20)" in without.text
+    assert f"{with_.n_to_add} shoes photos with a colour cast above 0.1 (now 0 of 20)" in without.text
+    assert set(without.exemplars) == set()
+    assert with_.exemplars[0].startswith("t-shirt")
+
+
+def test_a_file_type_is_balanced_by_its_name():
+    tables = tables_of(**{"t-shirt": (0, 20), "shoes": (0, 20)})
+    rows = [
+        {
+            "sample_id": sample_id,
+            "property": "file type",
+            "value": math.nan,
+            "category": "PNG" if "shirt" in sample_id else "JPEG",
+        }
+        for sample_id in tables["predictions"]["sample_id"]
+    ]
+    tables |= {"properties": frame(PROPERTIES, rows)}
+    (first, _) = suggest([verdict("t-shirt", confound="file type")], tables, limits(0.5))
+    assert "t-shirt photos whose file type is not PNG (now 0 of 20)" in first.text
+    assert suggest([verdict("t-shirt", confound="background")], tables, limits(0.5)) == ()

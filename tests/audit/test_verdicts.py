@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from audit.effects import effects
-from audit.tables import ATTRIBUTIONS, CONFOUNDS, INTERVENTIONS, PREDICTIONS, VERDICTS, frame
+from audit.tables import ATTRIBUTIONS, CONFOUNDS, INTERVENTIONS, PREDICTIONS, PROPERTIES, VERDICTS, frame
 from audit.types import MapStatus, Status, VerdictLimits
 from audit.verdicts import headline, judge_classes, percent, points, presence
 
@@ -31,6 +31,8 @@ class Group:
     n_faces: int = 0
     face_mass: float = 0.35
     face_area: float = 0.07
+    face_edges: float = math.nan
+    face_untrained: float = math.nan
     object_mass: float = 0.6
     object_area: float = 0.3
     wobble: float = 0.02
@@ -96,6 +98,8 @@ def confound(sample_id, group, shift, shows):
         "mass_inside": group.face_mass + shift if shows else math.nan,
         "area_inside": group.face_area if shows else math.nan,
         "lift": (group.face_mass + shift) / group.face_area if shows else math.nan,
+        "edge_mass_inside": group.face_edges if shows else math.nan,
+        "untrained_mass_inside": group.face_untrained if shows else math.nan,
     }
 
 
@@ -420,7 +424,8 @@ def test_the_effect_of_an_intervention_is_worked_out_by_hand():
     assert effect.size.mean == pytest.approx(0.3)
     # Deviation 0.1155, standard error 0.0577, Student's 3.182 for three degrees of freedom: 0.184.
     assert (effect.size.low, effect.size.high) == pytest.approx((0.3 - 0.1837, 0.3 + 0.1837), abs=1e-3)
-    assert dict(effect.by_fill) == pytest.approx({"blur": 0.2, "mean": 0.4})
+    sizes = {name: size.mean for name, size in effect.by_fill}
+    assert sizes == pytest.approx({"blur": 0.2, "mean": 0.4})
     # blur: effects 0.3, 0.1, 0.3, 0.1 have t = 0.2 / 0.0577 = 3.46 and p = 0.0203; mean has a smaller one.
     assert effect.p_value == pytest.approx(0.0203, abs=2e-4)
     # Changed by blur the scores are 0.5 or 0.7, by mean 0.3 or 0.5: one of four of each pair is above 0.5.
@@ -614,3 +619,241 @@ def test_a_confound_whose_maps_are_all_empty_stays_open():
         "Whether face matters stays open: no map of the 20 t-shirt photos with face has mass, so its share was not "
         "measured." in verdict.reasons
     )
+
+
+def test_repetitions_are_means_of_one_fill_and_need_not_agree():
+    falls = Changed(kind="swap_background", confound="background", fill="background", after=0.3, control=0.9)
+    rises = dataclasses.replace(falls, fill="background #2", after=0.9)
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(falls, rises)}
+    (effect,) = effects(tables, LIMITS, 0.95)
+    assert [(name, round(size.mean, 6)) for name, size in effect.by_fill] == [("background", 0.3)]
+    assert (effect.size.mean, effect.n) == (pytest.approx(0.3), 40)
+
+
+def test_a_fill_whose_own_interval_reaches_beyond_delta_is_no_acquittal():
+    # The mean of both fills is 0 in every sample; of either it is 0 +- 2.3 * 0.2 / sqrt(40) = 0.07.
+    one = Changed(after=0.7, control=0.7, wobble=0.2)
+    both = interventions_of(one, dataclasses.replace(one, fill="blur", wobble=-0.2))
+    tables = tables_of(*NO_MASS_ON_FACES) | {"interventions": both}
+    (effect,) = effects(tables, LIMITS, 0.95)
+    assert effect.size.high == pytest.approx(0.0, abs=1e-9)
+    assert not effect.is_none(LIMITS)
+    verdict = judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)[0]
+    assert (verdict.status, verdict.confound) == (Status.UNDECIDED, "face")
+
+
+def test_a_fill_that_does_not_vary_needs_no_more_samples():
+    sure = Changed(fill="blur", after=0.7, control=0.7, wobble=0.0)
+    unsure = Changed(fill="mean", after=0.7, control=0.7, wobble=0.2)
+    for changes in ((sure, unsure), (unsure, sure)):
+        tables = tables_of(*NO_MASS_ON_FACES) | {"interventions": interventions_of(*changes)}
+        (effect,) = effects(tables, LIMITS, 0.95)
+        # Of the fill that varies: (1.96 * 0.2025 / 0.05) ** 2 = 63, some more for Student's.
+        assert effect.n_to_bound == pytest.approx(66, abs=2)
+
+
+def test_fills_of_which_one_cannot_be_estimated_give_no_sample_size():
+    falls = Changed(fill="blur", after=0.3)
+    none = Changed(fill="mean", after=0.85, control=0.88)
+    for changes in ((falls, none), (none, falls)):
+        tables = tables_of(*NO_MASS_ON_FACES) | {"interventions": interventions_of(*changes)}
+        (effect,) = effects(tables, LIMITS, 0.95)
+        assert math.isnan(effect.n_to_bound)
+
+
+ALONE = Changed(kind="thing_alone", after=0.8, control=0.1)
+
+
+def test_a_thing_alone_makes_suspect_where_nothing_else_could_be_tested():
+    verdict = shirt_after(ALONE, groups=NO_MASS_ON_FACES)
+    assert (verdict.status, verdict.confound) == (Status.SUSPECT, "face")
+    assert verdict.sufficiency == pytest.approx(0.7)
+    assert verdict.reasons[0] == (
+        "A face alone, with everything else filled, gets a t-shirt probability of 80 %, a control patch alone 10 % "
+        "(n = 40, q < 0.001)."
+    )
+
+
+def test_a_thing_alone_counts_for_nothing_beside_a_test_in_place():
+    verdict = shirt_after(ALONE, HARMLESS, groups=NO_MASS_ON_FACES)
+    assert verdict.status is Status.SOUND
+    unclear = shirt_after(ALONE, Changed(after=0.7, control=0.72, wobble=0.2), groups=NO_MASS_ON_FACES)
+    assert unclear.status is Status.UNDECIDED
+    assert any(reason.startswith("A face alone") for reason in verdict.reasons)
+
+
+TINT = Changed(kind="normalise", confound="colour cast", fill="surroundings", after=0.3, control=0.9)
+WHOLE_TINT = dataclasses.replace(TINT, fill="whole picture")
+
+
+def with_property(tables, own, others, name="colour cast"):
+    """The tables with a property whose values alternate around those of t-shirts and of all others."""
+    rows = []
+    for sample_id, label in zip(
+        tables["predictions"]["sample_id"], tables["predictions"]["label"], strict=True
+    ):
+        value = (own if label == "t-shirt" else others) + 0.002 * (int(sample_id[-3:]) % 2)
+        rows.append({"sample_id": sample_id, "property": name, "value": value, "category": None})
+    return tables | {"properties": frame(PROPERTIES, rows)}
+
+
+def shirt_of(tables):
+    verdicts = judge_classes(tables, CLASSES, ("grad_cam",), LIMITS)
+    frame(VERDICTS, verdicts)
+    return verdicts[0]
+
+
+def test_a_tint_that_decides_is_spurious_with_its_separation_as_association():
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(TINT)}
+    verdict = shirt_of(with_property(tables, 0.2, 0.0))
+    assert (verdict.status, verdict.confound, verdict.association) == (Status.SPURIOUS, "colour cast", 1.0)
+    assert math.isnan(verdict.lift)
+    assert verdict.necessity == pytest.approx(0.6)
+    assert verdict.reasons[0] == (
+        "With the colour cast of other classes the t-shirt probability falls by 60 points, changed as much in another "
+        "way by 0 (n = 40, q < 0.001)."
+    )
+    assert verdict.reasons[1] == (
+        "colour cast is higher in t-shirt photos, typically 0.201 against 0.001 elsewhere: it tells 100 % of pairs of "
+        "a t-shirt photo and another apart (n = 40 and 40)."
+    )
+
+
+def test_a_control_that_harms_more_than_the_property_does_not_leave_it_open():
+    harmful = dataclasses.replace(TINT, after=0.9, control=0.2, wobble=0.01)
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(harmful)}
+    assert shirt_of(with_property(tables, 0.2, 0.0)).status is Status.SOUND
+
+
+def test_a_property_that_nothing_tests_is_a_remark_until_predictions_follow_it():
+    tables = with_property(tables_of(Group("t-shirt"), SHOES), 640.0, 320.0, "image size")
+    verdict = shirt_of(tables)
+    assert verdict.status is Status.SOUND
+    assert any(
+        reason
+        == "Pixels do not hold image size, so no intervention can test it, and there are no errors that could "
+        "follow it."
+        for reason in verdict.reasons
+    )
+    # Ten t-shirts of the others' size, all of them missed.
+    predictions, values = tables["predictions"].copy(), tables["properties"].copy()
+    is_small = predictions["sample_id"].isin([f"t-shirt-{number:03}" for number in range(10)])
+    predictions.loc[is_small, "predicted"] = "shoes"
+    values.loc[is_small, "value"] = 320.0
+    verdict = shirt_of(tables | {"predictions": predictions, "properties": values})
+    assert (verdict.status, verdict.confound) == (Status.SUSPECT, "image size")
+    assert math.isnan(verdict.necessity)
+    assert any("within a label predictions go with it" in reason for reason in verdict.reasons)
+
+
+def test_things_are_named_before_properties_and_those_before_the_background():
+    background = Changed(kind="swap_background", confound="background", fill="background", after=0.1)
+    tables = tables_of(Group("t-shirt"), SHOES)
+    named = [
+        shirt_of(tables | {"interventions": interventions_of(*changes)}).confound
+        for changes in ((background, TINT, Changed(after=0.6)), (background, TINT), (background,))
+    ]
+    assert named == ["face", "colour cast", "background"]
+
+
+def test_without_masks_a_class_is_sound_where_what_was_tested_does_not_matter():
+    no_object = dataclasses.replace(NO_MASS_ON_FACES[0], object_mass=math.nan, object_area=math.nan)
+    verdict = shirt_after(dataclasses.replace(HARMLESS, wobble=0.01), groups=(no_object, SHOES))
+    assert (verdict.status, verdict.confound) == (Status.SOUND, None)
+    assert verdict.reasons[0] == (
+        "The object is not annotated, so mass inside was not measured; taking away or bringing in face does not move "
+        "the t-shirt probability."
+    )
+
+
+@pytest.mark.parametrize(
+    ("edges", "untrained", "status"),
+    [
+        (math.nan, math.nan, Status.SUSPECT),
+        (0.1, 0.1, Status.SUSPECT),
+        (0.32, 0.1, Status.SOUND),  # edges alone would put 32 of the 35 % there
+        (0.1, 0.36, Status.UNDECIDED),  # so does a model that has learned nothing
+    ],
+)
+def test_what_edges_or_an_untrained_model_would_do_accuses_nobody(edges, untrained, status):
+    verdict = shirt_verdict(
+        dataclasses.replace(READS_FACES, face_edges=edges, face_untrained=untrained), SHOES
+    )
+    assert verdict.status is status
+
+
+def test_the_nulls_stand_beside_the_mass():
+    verdict = shirt_verdict(dataclasses.replace(READS_FACES, face_edges=0.1, face_untrained=0.08), SHOES)
+    assert verdict.reasons[0] == (
+        "35 % of the attribution mass lies on face, which covers 7 % of the picture (lift 5.0, n = 40); an edge map "
+        "would put 10 % there, the untrained model 8 % (n = 40)."
+    )
+
+
+def test_few_photos_to_compare_with_make_nobody_suspect():
+    assert shirt_verdict(READS_FACES, Group("shoes", n=9)).status is Status.UNDECIDED
+    assert shirt_verdict(READS_FACES, Group("shoes", n=10)).status is Status.SUSPECT
+    few = Group("t-shirt", n_faces=9, face_mass=0.6)
+    assert shirt_verdict(few, Group("shoes", n=400)).status is Status.UNDECIDED
+    assert shirt_verdict(dataclasses.replace(few, n_faces=10), Group("shoes", n=400)).status is Status.SUSPECT
+
+
+def test_noise_says_how_much_the_object_matters():
+    noise = Changed(kind="noise", confound="background", fill="noise", after=0.3, control=0.9, wobble=0.3)
+    verdict = shirt_after(noise, groups=(Group("t-shirt"), SHOES))
+    assert verdict.status is Status.SOUND
+    # Half are above 0.5 with noise on the object, all with noise around it: (1 - 0.5) / (2 * 0.25) = 1.
+    assert any(
+        "50 % of t-shirt photos are still taken for t-shirt, with as much noise on the background 100 %: a relative "
+        "foreground sensitivity of +1.00" in reason
+        for reason in verdict.reasons
+    )
+
+
+def test_an_intervention_without_any_control_has_no_effect_and_stays_visible():
+    tables = tables_of(Group("t-shirt"), SHOES) | {
+        "interventions": interventions_of(Changed(n_without_control=40))
+    }
+    (effect,) = effects(tables, LIMITS, 0.95)
+    assert (effect.n, effect.n_tried, effect.by_fill) == (0, 40, ())
+    assert math.isnan(effect.size.mean)
+    assert not effect.is_none(LIMITS)
+    assert not effect.is_proof(LIMITS)
+
+
+def test_a_thing_on_one_photo_does_not_leave_a_class_open():
+    rare = Group("t-shirt", n=12, n_faces=1, face_mass=0.1)
+    assert shirt_verdict(rare, Group("shoes", n=12)).status is Status.SOUND
+    assert (
+        shirt_verdict(dataclasses.replace(rare, n=20, n_faces=10), Group("shoes", n=12)).status
+        is Status.SOUND
+    )
+    unclear = dataclasses.replace(rare, n=20, n_faces=10, wobble=0.1)
+    assert shirt_verdict(unclear, Group("shoes", n=12)).status is Status.UNDECIDED
+
+
+def test_of_properties_that_move_together_the_one_that_works_both_ways_is_named():
+    colours = dataclasses.replace(TINT, confound="saturation", after=0.1)
+    both = interventions_of(
+        colours,
+        TINT,
+        dataclasses.replace(PASTED, kind="impose", confound="colour cast", fill="surroundings"),
+    )
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": both}
+    assert shirt_of(tables).confound == "colour cast"
+    # Working one way alone, the larger effect comes first.
+    one = interventions_of(colours, TINT)
+    assert shirt_of(tables | {"interventions": one}).confound == "saturation"
+
+
+def test_a_property_that_was_changed_on_the_object_too_makes_suspect_alone():
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(WHOLE_TINT)}
+    verdict = shirt_of(with_property(tables, 0.2, 0.0))
+    assert (verdict.status, verdict.confound) == (Status.SUSPECT, "colour cast")
+    assert any("with masks it could be told apart" in reason for reason in verdict.reasons)
+
+
+def test_a_property_that_matters_on_the_object_alone_is_no_confound():
+    spared = dataclasses.replace(TINT, after=0.9)
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(WHOLE_TINT, spared)}
+    assert shirt_of(with_property(tables, 0.2, 0.0)).status is Status.UNDECIDED

@@ -143,6 +143,22 @@ def test_oriented_is_a_view():
     assert np.shares_memory(oriented(GRADIENT, 6), GRADIENT)
 
 
+def test_what_is_known_of_a_file_besides_its_pixels(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0110] = 6, "ACME", "Acme  One\0"
+    path = tmp_path / "photo"
+    path.write_bytes(encoded(Image.fromarray(GRADIENT), "JPEG", exif=exif))
+    facts = read(path).facts
+    # Stored 32 x 24, held sideways.
+    assert (facts.width, facts.height, facts.format) == (24, 32, "JPEG")
+    assert (facts.exif_camera, facts.n_bytes) == ("Acme One", path.stat().st_size)
+    exif[0x0110] = "Two"
+    path.write_bytes(encoded(Image.fromarray(GRADIENT), "JPEG", exif=exif))
+    assert read(path).facts.exif_camera == "ACME Two"
+    path.write_bytes(encoded(Image.fromarray(GRADIENT), "PNG"))
+    assert (read(path).facts.format, read(path).facts.exif_camera) == ("PNG", None)
+
+
 def test_the_digest_is_that_of_the_bytes(tmp_path):
     (tmp_path / "image.ppm").write_bytes(b"P6 1 1 255 \x01\x02\x03")
     decoded = read(tmp_path / "image.ppm")
