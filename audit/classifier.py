@@ -82,7 +82,7 @@ class Classifier:
         n_classes: K; 2 for a binary head.
         image_shape: height and width of the images.
         head: what the outputs mean.
-        batch_size: rows of every call of the network.
+        batch_size: rows of every call of the network; halved for good where a call exhausts the memory.
         callers: calls that are best in flight at once.
         feature_layer: the layer of `features` and `layer_gradients` by default; None where none is spatial.
     """
@@ -115,7 +115,7 @@ class Classifier:
         self._preprocessing = preprocessing
         self._explain = explain
         self.callers = callers
-        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._functions: dict[tuple[int, str, str], Callable[..., Any]] = {}
         self._lock = threading.Lock()
         if feature_layer is not None:
             self._check_layer(feature_layer)
@@ -215,17 +215,38 @@ class Classifier:
         return np.asarray(values[np.arange(len(targets)), targets])
 
     def _run(self, purpose: str, layer: str, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Rows of the outputs of a traced function, call by call, up to `callers` calls at once."""
-        function = self._function(purpose, layer)
+        """Rows of the outputs of a traced function; calls that exhaust the memory are made again with half the rows.
+
+        Raises:
+            ModelError: one row alone exhausts the memory, or the network takes no other number of rows.
+        """
+        import tensorflow as tf
+
+        while True:
+            rows = self.batch_size
+            try:
+                return self._run_in(rows, purpose, layer, *arrays)
+            except (MemoryError, tf.errors.ResourceExhaustedError):
+                if rows == 1 or getattr(self._network, "n_rows", None) is not None:
+                    raise ModelError(
+                        f"expected memory for a call of the model with {rows} pictures, found too little; use fewer "
+                        "workers, or a machine with more memory"
+                    ) from None
+                with self._lock:  # another caller may have halved it already
+                    self.batch_size = min(self.batch_size, rows // 2)
+
+    def _run_in(self, rows: int, purpose: str, layer: str, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Rows of the outputs, in calls of `rows` rows, up to `callers` of them at once."""
+        function = self._function(rows, purpose, layer)
         n_rows = len(arrays[0])
 
         def call(start: int) -> list[np.ndarray]:
-            stop = min(start + self.batch_size, n_rows)
-            outputs = function(*(_padded(array[start:stop], self.batch_size) for array in arrays))
+            stop = min(start + rows, n_rows)
+            outputs = function(*(_padded(array[start:stop], rows) for array in arrays))
             return [output.numpy()[: stop - start] for output in outputs]
 
         # An empty batch makes one call of padding, which knows the shapes of what it returns.
-        starts = range(0, max(n_rows, 1), self.batch_size)
+        starts = range(0, max(n_rows, 1), rows)
         if len(starts) == 1 or self.callers == 1:
             calls = [call(start) for start in starts]
         else:
@@ -234,18 +255,18 @@ class Classifier:
                 calls = list(pool.map(call, starts))
         return calls[0] if len(calls) == 1 else [np.concatenate(parts) for parts in zip(*calls, strict=True)]
 
-    def _function(self, purpose: str, layer: str) -> Callable[..., Any]:
-        """The traced function of a purpose, traced once in the life of this object."""
+    def _function(self, rows: int, purpose: str, layer: str) -> Callable[..., Any]:
+        """The traced function of a purpose, traced once in the life of this object for a number of rows."""
         with self._lock:
-            if (purpose, layer) not in self._functions:
-                self._functions[purpose, layer] = self._trace(purpose, layer)
-            return self._functions[purpose, layer]
+            if (rows, purpose, layer) not in self._functions:
+                self._functions[rows, purpose, layer] = self._trace(rows, purpose, layer)
+            return self._functions[rows, purpose, layer]
 
-    def _trace(self, purpose: str, layer: str) -> Callable[..., Any]:
+    def _trace(self, rows: int, purpose: str, layer: str) -> Callable[..., Any]:
         import tensorflow as tf
 
-        images = tf.TensorSpec((self.batch_size, *self.image_shape, 3), tf.float32)
-        targets = tf.TensorSpec((self.batch_size,), tf.int64)
+        images = tf.TensorSpec((rows, *self.image_shape, 3), tf.float32)
+        targets = tf.TensorSpec((rows,), tf.int64)
         body, signature = {
             "logits": (self._logits_graph, [images]),
             "gradients": (self._gradients_graph, [images, targets]),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -205,6 +206,39 @@ def test_each_purpose_is_traced_once_whatever_the_number_of_rows():
     for n_rows in (1, 4, 9):
         classifier.input_gradients(IMAGES[:n_rows], TARGETS[:n_rows])
     assert len(calls) == 1
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """A linear network that has memory for so many rows a call."""
+
+    inner: object
+    most: int
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def __call__(self, inputs, layers=()):
+        import tensorflow as tf
+
+        if inputs.shape[0] > self.most:
+            raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+        return self.inner(inputs, layers)
+
+
+def test_calls_that_exhaust_the_memory_are_made_again_with_half_the_rows():
+    roomy = linear_classifier(WEIGHTS, batch_size=8)
+    narrow = classifier_of(Greedy(roomy._network, 3), batch_size=8, callers=2)
+    np.testing.assert_allclose(narrow.logits(IMAGES), roomy.logits(IMAGES), rtol=1e-6)
+    assert narrow.batch_size == 2  # 8, then 4, then 2
+    _, gradients = narrow.input_gradients(IMAGES, TARGETS)
+    np.testing.assert_array_equal(gradients, WEIGHTS[TARGETS])
+
+
+def test_a_model_too_large_for_one_row_says_so():
+    full = classifier_of(Greedy(linear_classifier(WEIGHTS)._network, 0), batch_size=8)
+    with pytest.raises(ModelError, match="memory for a call of the model with 1 pictures"):
+        full.logits(IMAGES)
 
 
 def test_arguments_are_left_as_they_are():
