@@ -80,14 +80,17 @@ def visualization(explainer: Explainer, method: str) -> Visualization:
     metadata = explainer.asked.metadata
     try:
         base = published(method) if metadata is None else metadata.visualization(method)
+        if explainer.asked.drawing.get("type", base.type) != base.type:
+            # What the file says of pictures of another type does not hold for these.
+            base = replace(base, blur_sigma=Visualization.blur_sigma)
         return replace(base, **explainer.asked.drawing)
     except ValueError as error:
         raise ConfigError(f"picture: {error}") from None
 
 
 def _outputs(explainer: Explainer, images: np.ndarray) -> np.ndarray:
-    """float64 (B, K) of what is explained; one column for a model with a scalar output."""
-    is_logit = explainer.model.description["explain"] == "logit"
+    """float64 (B, K), what the model puts out; one column for a model with a scalar output."""
+    is_logit = explainer.model.description["activation"] is None
     found = explainer.classifier.logits(images) if is_logit else explainer.classifier.probabilities(images)
     return np.asarray(found[:, 1:] if explainer.is_scalar else found, dtype=np.float64)
 
@@ -286,7 +289,11 @@ def _baseline_warnings(work: _Work, answered: Sequence[Answered]) -> Iterator[st
 
 def _label_warnings(work: _Work, answered: Sequence[Answered]) -> Iterator[str | None]:
     """Rules about classes that were asked for and not predicted."""
-    if work.explainer.is_scalar or work.explainer.asked.indices is None:
+    asked, metadata = work.explainer.asked, work.explainer.asked.metadata
+    are_given = asked.indices is not None or (
+        asked.top_k is None and metadata is not None and metadata.output_indices is not None
+    )
+    if work.explainer.is_scalar or not are_given:
         return
     classes = work.explainer.model.classes
     for one in answered:

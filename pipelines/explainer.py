@@ -166,7 +166,9 @@ def pictures_of_instances(explainer: Explainer, instances: Sequence[Instance]) -
                 raise ConfigError(
                     f"{instance.name}: expected numbers of the input's shape {shape}, found {instance.content.shape}"
                 )
-            image = np.asarray(in_pixels(instance.content, explainer.preprocessing), dtype=np.float32)
+            image = np.asarray(
+                in_pixels(instance.content, explainer.preprocessing, instance.name), dtype=np.float32
+            )
             yield Picture(instance.name, np.round(image * 255).astype(np.uint8), image)
 
 

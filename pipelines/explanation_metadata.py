@@ -95,7 +95,9 @@ def config_overrides(metadata: HostedExplanation, model: ModelConfig | None = No
             "explain` takes them, an audit takes numbers"
         )
     if start:
-        parameters[name] = {"baseline": list(start)}
+        # The user may name another method than the file, or the file none: baselines are the input's, not a method's.
+        for one in dict.fromkeys((name, "integrated_gradients", "guided_integrated_gradients", "xrai")):
+            parameters[one] = {"baseline": list(start)}
     if method is not None:
         parameters[name] = {**parameters.get(name, {}), "n_steps": method.n_steps}
         if method.noise_sigma is not None:
@@ -111,8 +113,17 @@ def model_overrides(metadata: HostedExplanation, model: ModelConfig) -> dict[str
     """Keys of `[model]` that a metadata file implies, without those that the user states.
 
     Tensors and signatures are named for a SavedModel folder alone, since other files have none.
+
+    Raises:
+        ConfigError: the file wants class names in a way that is not supported, and the user states none.
     """
     implied: dict[str, Any] = {}
+    if metadata.output.class_names_key is not None and model.classes is None:
+        raise ConfigError(
+            f"{metadata.service}: index_name_mapping_key (displayNameMappingKey) asks for class names out of each "
+            "answer of the model, which is not supported; give index_name_mapping (indexDisplayNameMapping) or "
+            "--classes"
+        )
     if not {"value_range", "mean", "std", "preset"} & model.model_fields_set:
         domain = preprocessing_overrides(metadata.input)
         # A model that prepares pictures itself leaves nothing to apply; the domain only says what it does then.
@@ -167,8 +178,10 @@ def baseline_choices(
     return tuple(in_pixels(one, preprocessing) for one in metadata.input.baselines)
 
 
-def in_pixels(value: BaselineValue, preprocessing: Preprocessing) -> float | np.ndarray:
-    """A baseline of the input tensor as a grey level or a picture (H, W, 3) in [0, 1].
+def in_pixels(
+    value: BaselineValue, preprocessing: Preprocessing, what: str = "baseline"
+) -> float | np.ndarray:
+    """A baseline of the input tensor, or `what` else it is, as a grey level or a picture (H, W, 3) in [0, 1].
 
     Raises:
         ConfigError: it lies outside.
@@ -182,7 +195,7 @@ def in_pixels(value: BaselineValue, preprocessing: Preprocessing) -> float | np.
     if pixels.min() < -_ROUNDING or pixels.max() > 1 + _ROUNDING:
         black, white = offset.min(), (offset + scale).max()
         raise ConfigError(
-            f"baseline: expected values of the model's input, {black:g} (black) to {white:g} (white), found "
+            f"{what}: expected values of the model's input, {black:g} (black) to {white:g} (white), found "
             f"{array.min():g} to {array.max():g}; state the input's range by the domain of the metadata or by "
             "model.value_range"
         )

@@ -166,7 +166,13 @@ def _asked(metadata: "HostedExplanation | None", request: "Request | None", **op
             "indices": request.label_indices,
             "baselines": request.baselines,
         }
-        if request.method is not None:
+        if options["top_k"] is not None:
+            stated["indices"] = None
+        if options["blur_sigma"] is not None:
+            stated["baselines"] = ()
+        named = tuple(name.partition("+")[0] for name in options["methods"])
+        # Steps and noise of a request are those of its method, not of another that the command line names.
+        if request.method is not None and named in ((), (request.method.name,)):
             method = request.method
             stated |= {
                 "methods": (method.name,),

@@ -133,7 +133,7 @@ def block_of(
         raise ConfigError(f"{where}: expected an object, found {_shown(found)}")
     values: dict[str, Any] = {}
     for key, value in found.items():
-        plain = _snake(key)
+        plain = snake(key)
         near = get_close_matches(plain, known, n=1, cutoff=0.0)[0]
         if plain in (refused or {}):
             reason = (refused or {})[plain]
@@ -146,7 +146,7 @@ def block_of(
     return Block(values, where)
 
 
-def _snake(key: str) -> str:
+def snake(key: str) -> str:
     """`inputTensorName` as `input_tensor_name`."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
 

@@ -13,7 +13,7 @@ import numpy as np
 from audit.errors import ConfigError
 from pipelines.explanation_metadata import read_json, service
 from pipelines.hosted._blocks import baselines_of
-from pipelines.hosted._keys import Block, block_of
+from pipelines.hosted._keys import Block, block_of, snake
 from pipelines.hosted._values import BaselineValue, HostedExplanation, HostedMethod
 
 _KEYS = (
@@ -69,6 +69,8 @@ def read_request(path: Path, input_name: str | None) -> Request:
         ConfigError: the file is of another form, or an instance holds no picture.
     """
     document = _document(path)
+    if _is_instance(document, input_name):
+        document = [document]  # a file of one instance a line, with one line
     if isinstance(document, list):
         document = {"instances": document}
     request = block_of(document, str(path), _KEYS)
@@ -88,9 +90,17 @@ def read_request(path: Path, input_name: str | None) -> Request:
         instances,
         top_k if stated is None or stated.top_k is None else stated.top_k,
         indices,
-        baselines_of(request, "baselines"),
+        baselines_of(request, "baselines") or (() if stated is None else stated.input.baselines),
         None if stated is None else stated.method,
     )
+
+
+def _is_instance(document: Any, input_name: str | None) -> bool:
+    """Whether a document is one instance and no request: it holds a picture, and no key of a request."""
+    if not isinstance(document, dict) or not document:
+        return False
+    keys = {snake(str(key)) for key in document}
+    return "b64" in keys or (not keys & set(_KEYS) and (len(keys - {"key"}) == 1 or input_name in document))
 
 
 def _document(path: Path) -> Any:
@@ -111,11 +121,15 @@ def _document(path: Path) -> Any:
 
 
 def _override(request: Block, input_name: str | None) -> HostedExplanation | None:
-    """The parameters of `explanationSpecOverride`, read as those of a file."""
-    override = request.block("explanation_spec_override", ("parameters",))
+    """The parameters and baselines of `explanationSpecOverride`, read as those of a file."""
+    override = request.block("explanation_spec_override", ("parameters", "metadata"))
     if override is None:
         return None
-    metadata: dict[str, Any] = {"inputs": {input_name or "input": {}}, "outputs": {"output": {}}}
+    stated = override.block("metadata", ("inputs",))
+    inputs = stated.values.get("inputs") if stated is not None else None
+    if inputs is not None and (not isinstance(inputs, dict) or len(inputs) != 1):
+        raise override.fault("metadata", "expected the image input alone under 'inputs'")
+    metadata: dict[str, Any] = {"inputs": inputs or {input_name or "input": {}}, "outputs": {"output": {}}}
     parameters = override.values.get("parameters", {})
     read: HostedExplanation = service("vertex").read(
         {"parameters": parameters, "metadata": metadata}, override.where

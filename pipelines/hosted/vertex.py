@@ -174,7 +174,8 @@ def _noise(smooth: Block, input_name: str) -> float:
     entries = [block_of(one, f"{by_feature.where}.noise_sigma", ("name", "sigma")) for one in listed]
     for entry in entries:
         if entry.text("name") == input_name:
-            return entry.number("sigma", 0) or 0.0
+            stated = entry.number("sigma", 0)
+            return DEFAULT_NOISE if stated is None else stated
     found = ", ".join(str(entry.text("name")) for entry in entries)
     raise by_feature.fault("noise_sigma", f"expected an entry for the input {input_name!r}, found {found}")
 

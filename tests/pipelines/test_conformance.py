@@ -23,7 +23,7 @@ from audit.types import MapStatus
 from pipelines import explain as explaining
 from pipelines import explainer
 from pipelines.cli import main
-from pipelines.config import load
+from pipelines.config import ModelConfig, load
 from pipelines.explanation_metadata import beside, config_overrides, read
 from pipelines.hosted import _rules
 from pipelines.hosted._values import Attributed, HostedExplanation
@@ -275,10 +275,13 @@ def _(kit: Kit) -> None:
     assert kit.ai_platform().output.class_names == tuple(NAMES)
     document = hosted.ai_platform()
     document["outputs"]["probability"] = {"output_tensor_name": "scores", "index_name_mapping_key": "names"}
-    assert kit.read(document).output.class_names_key == "names"
-    (found,) = kit.explain(metadata=document)["explanations"][0]["attributions_by_label"]
-    assert "label_name" not in found
-    assert found["label_index"] == 0
+    found = kit.read(document)
+    assert found.output.class_names_key == "names"
+    # Names out of the model's answers are not supported, which is said instead of leaving them out in silence.
+    with pytest.raises(ConfigError, match="index_name_mapping_key"):
+        config_overrides(found)
+    named = ModelConfig(path=Path("m"), classes=NAMES)
+    assert ("model.classes", NAMES) not in config_overrides(found, named)
 
 
 # visualization

@@ -62,9 +62,18 @@ def test_what_a_file_implies_for_an_audit(tmp_path):
     document = changed(featureValueDomain={"minValue": 0, "maxValue": 255}, inputBaselines=[0, 255])
     assert config_overrides(read(written(tmp_path, document))) == [
         ("model.value_range", [0.0, 255.0]),
+        ("model.is_range_described", True),
         ("model.classes", NAMES),
         ("attributions.methods", ["xrai"]),
-        ("attributions.parameters", {"xrai": {"baseline": [0.0, 1.0], "n_steps": 20}}),
+        (
+            "attributions.parameters",
+            {
+                "xrai": {"baseline": [0.0, 1.0], "n_steps": 20},
+                # The user may name another method: baselines are the input's.
+                "integrated_gradients": {"baseline": [0.0, 1.0]},
+                "guided_integrated_gradients": {"baseline": [0.0, 1.0]},
+            },
+        ),
     ]
 
 
@@ -178,6 +187,49 @@ def test_instances_may_be_a_list_or_a_line_each(tmp_path):
     (tmp_path / "lines.json").write_text(f"{one}\n{one}\n")
     for name in ("list.json", "lines.json"):
         assert len(read_request(tmp_path / name, "image").instances) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"image": {"b64": PICTURE}},
+        {"b64": PICTURE},
+        {"key": "7", "data": {"b64": PICTURE}},
+        {"image": PICTURE, "other": 3},
+    ],
+)
+def test_a_file_of_one_line_holds_one_instance(tmp_path, line):
+    (one,) = read_request(written(tmp_path, line), "image").instances
+    assert one.content == b"a file"
+
+
+def test_a_request_may_override_the_baselines_of_the_input(tmp_path):
+    inputs = {"image": {"modality": "image", "inputBaselines": [0.25]}}
+    override = {"metadata": {"inputs": inputs}}
+    document = {"instances": [{"b64": PICTURE}], "explanationSpecOverride": override}
+    assert read_request(written(tmp_path, document), "image").baselines == (0.25,)
+
+
+def test_an_entry_of_noise_without_a_sigma_has_the_default(tmp_path):
+    config = {"featureNoiseSigma": {"noiseSigma": [{"name": "myImage"}]}}
+    parameters = {"integratedGradientsAttribution": {"smoothGradConfig": config}}
+    assert read(written(tmp_path, {**SPEC, "parameters": parameters})).method.noise_sigma == 0.1
+
+
+def test_the_command_line_wins_over_the_request(tmp_path):
+    from pipelines.commands.explain import _asked
+
+    override = {"parameters": {"integratedGradientsAttribution": {"stepCount": 9, "smoothGradConfig": {}}}}
+    document = {"instances": [{"b64": PICTURE}], "label_indices": [2, 0], "baselines": [0]}
+    request = read_request(written(tmp_path, {**document, "explanationSpecOverride": override}), "image")
+    nothing = {"methods": (), "n_steps": None, "noise_sigma": None, "n_noisy": None, "blur_sigma": None}
+    nothing |= {"baselines": (), "top_k": None, "indices": None}
+    plain = _asked(None, request, **nothing)
+    assert (plain.indices, plain.baselines, plain.n_steps) == ((2, 0), (0,), 9)
+    assert _asked(None, request, **nothing | {"top_k": 1}).indices is None
+    assert _asked(None, request, **nothing | {"blur_sigma": 2.0}).baselines == ()
+    other = _asked(None, request, **nothing | {"methods": ("xrai",)})
+    assert (other.methods, other.n_steps, other.noise_sigma) == (("xrai",), None, None)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 3), (1, 2, 4, 3), (1, 1, 3)])

@@ -105,7 +105,7 @@ def test_the_metadata_of_a_hosted_model_is_enough_for_an_audit(world, expected, 
     assert main([*arguments, "--set", "confounds.use=['annotated']"]) == 0
     found = Run(tmp_path / "run").table("verdicts").set_index("label")
     by_ig = expected.table("verdicts").query("method == 'integrated_gradients'").set_index("label")
-    assert set(found["method"]) == {"integrated-gradients"}
+    assert set(found["method"]) == {"integrated_gradients"}
     assert found["status"].to_dict() == by_ig["status"].to_dict()
     assert found["confound"].to_dict() == by_ig["confound"].to_dict()
     # Ten equal steps instead of an error budget: eleven nodes, and the score is linear in the pixels that it reads.
