@@ -169,21 +169,31 @@ def pictures() -> dict[str, bytes]:
 def fuzz_pictures(name: str, valid: bytes, n_inputs: int, seed: int, folder: Path) -> dict[str, int]:
     """Counts of what became of `n_inputs` damaged pictures; prints every failure."""
     target = folder / f"picture.{name}"
-    outcomes = {"read": 0, "refused": 0, "failed": 0, "slow": 0}
-    for number in range(n_inputs):
+
+    def one(number: int) -> str:
         target.write_bytes(damaged(valid, random.Random(f"{seed} {name} {number}")))
-        begun = time.perf_counter()
         try:
             decode(target, exif="apply", alpha="white", max_pixels=1_000_000)
-            outcomes["read"] += 1
         except ImageFault:
-            outcomes["refused"] += 1
+            return "refused"
+        return "read"
+
+    return counted(f"{name}, seed {seed}", n_inputs, one)
+
+
+def counted(what: str, n_inputs: int, one: Callable[[int], str]) -> dict[str, int]:
+    """Counts of what `one` says of each number; what it raises, and what takes too long, is printed."""
+    outcomes = {"read": 0, "refused": 0, "failed": 0, "slow": 0}
+    for number in range(n_inputs):
+        begun = time.perf_counter()
+        try:
+            outcomes[one(number)] += 1
         except Exception:  # whatever it is, it is a finding
             outcomes["failed"] += 1
-            print(f"{name}, seed {seed}, input {number}:\n{traceback.format_exc()}", file=sys.stderr)
+            print(f"{what}, input {number}:\n{traceback.format_exc()}", file=sys.stderr)
         if time.perf_counter() - begun > LONGEST:
             outcomes["slow"] += 1
-            print(f"{name}, seed {seed}, input {number}: slow", file=sys.stderr)
+            print(f"{what}, input {number}: slow", file=sys.stderr)
     return outcomes
 
 
@@ -253,21 +263,14 @@ def fuzz(form: Format, n_inputs: int, seed: int, folder: Path) -> dict[str, int]
         (folder / name).write_bytes(contents)
     target = folder / form.file
     target.parent.mkdir(parents=True, exist_ok=True)
-    outcomes = {"read": 0, "refused": 0, "failed": 0, "slow": 0}
-    for number in range(n_inputs):
+
+    def one(number: int) -> str:
         rng = random.Random(f"{seed} {form.name} {number}")
         is_json = form.valid.startswith(b"{") and number % 2
         target.write_bytes(damaged_json(form.valid, rng) if is_json else damaged(form.valid, rng))
-        begun = time.perf_counter()
-        try:
-            outcomes[read_all(form, folder)] += 1
-        except Exception:  # whatever it is, it is a finding
-            outcomes["failed"] += 1
-            print(f"{form.name}, seed {seed}, input {number}:\n{traceback.format_exc()}", file=sys.stderr)
-        if time.perf_counter() - begun > LONGEST:
-            outcomes["slow"] += 1
-            print(f"{form.name}, seed {seed}, input {number}: slow", file=sys.stderr)
-    return outcomes
+        return read_all(form, folder)
+
+    return counted(f"{form.name}, seed {seed}", n_inputs, one)
 
 
 def main() -> int:

@@ -18,7 +18,10 @@ def load_tensorflow() -> None:
     with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), 2)
     try:
-        import tensorflow  # noqa: F401
+        import tensorflow
+
+        # Graphs of TensorFlow 1 are loaded with pages of warnings about variables that nothing is wrong with.
+        tensorflow.get_logger().setLevel("ERROR")
     finally:
         os.dup2(kept, 2)
         os.close(kept)
