@@ -332,8 +332,13 @@ def start_worker(parent: int) -> None:
     """Prepares a worker process: quiet TensorFlow, the interrupt left to the parent, no life without it."""
     import signal
 
+    from joblib.externals.loky import process_executor
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where psutil is installed, loky replaces workers that grow by 300 MB after their first task; a network being
+    # traced does, and its worker would load and trace it again and again.
+    process_executor._USE_PSUTIL = False
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -75,6 +75,20 @@ def shards_of(*names: tuple[str, ...]) -> list[Shard]:
     ]
 
 
+def grow(megabytes: int) -> int:
+    grow.kept = bytearray(megabytes * 2**20)  # stays with the worker
+    return os.getpid()
+
+
+def test_a_worker_that_grows_keeps_its_model():
+    with Crew(local(1), PATIENCE) as crew:
+        first = crew.result(grow, 1)
+        for _ in range(3):
+            assert crew.result(grow, 500) == first
+            time.sleep(1.2)  # a replaced worker would leave after its next check, each second
+        assert crew.result(grow, 1) == first
+
+
 def test_every_shard_is_worked_on_once_and_told(tmp_path):
     told = []
     shards = shards_of(("a", "b"), ("c",), ("d", "e"))
