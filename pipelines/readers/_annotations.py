@@ -147,7 +147,7 @@ def checked_box(values: Any) -> Box:
     Raises:
         ImageFault: not four finite numbers, or not from left to right and top to bottom.
     """
-    numbers = _numbers(values, "a box is (x0, y0, x1, y1)")
+    numbers = checked_numbers(values, "a box is (x0, y0, x1, y1)")
     if len(numbers) != 4:
         raise ImageFault("malformed annotation", f"expected a box (x0, y0, x1, y1), found {values!r}")
     x0, y0, x1, y1 = numbers
@@ -165,7 +165,7 @@ def checked_polygon(values: Any) -> tuple[float, ...]:
     Raises:
         ImageFault: not an even count, of at least six, of finite numbers.
     """
-    numbers = _numbers(values, "a polygon is (x0, y0, x1, y1, ...)")
+    numbers = checked_numbers(values, "a polygon is (x0, y0, x1, y1, ...)")
     if len(numbers) < 6 or len(numbers) % 2:
         raise ImageFault(
             "malformed annotation",
@@ -255,7 +255,12 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def _numbers(values: Any, form: str) -> tuple[float, ...]:
+def checked_numbers(values: Any, form: str) -> tuple[float, ...]:
+    """Finite numbers of an annotation, of which `form` says in a few words what they are.
+
+    Raises:
+        ImageFault: they are something else.
+    """
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ImageFault("malformed annotation", f"{form}, found {values!r}")
     try:

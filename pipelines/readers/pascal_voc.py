@@ -18,7 +18,16 @@ from audit.errors import DatasetError
 from audit.types import MaskFile, Outline, Sample
 from pipelines.config import DataConfig
 from pipelines.images import ImageFault, Size
-from pipelines.readers._annotations import IMAGE_SUFFIXES, Fault, Root, checked_box, fault_of, finish, root_of
+from pipelines.readers._annotations import (
+    IMAGE_SUFFIXES,
+    Fault,
+    Root,
+    checked_box,
+    checked_numbers,
+    fault_of,
+    finish,
+    root_of,
+)
 from pipelines.readers._objects import Labels, Thing, labels_of, with_objects
 
 __all__ = ["PascalVoc"]
@@ -190,8 +199,8 @@ def _box(node: ElementTree.Element) -> tuple[float, float, float, float]:
         raise ImageFault(
             "malformed annotation", "expected a bndbox with xmin, ymin, xmax, ymax of each object"
         )
-    x0, y0, x1, y1 = checked_box([str(side).strip() for side in sides])
-    return x0 - 1, y0 - 1, x1, y1
+    x0, y0, x1, y1 = checked_numbers([str(side).strip() for side in sides], "a bndbox is four numbers")
+    return checked_box((x0 - 1, y0 - 1, x1, y1))
 
 
 def _size(record: ElementTree.Element) -> Size | None:
