@@ -16,6 +16,10 @@ from audit.plugins import find
 
 SUFFIX = "smoothgrad"
 
+_COPIES_OF_A_PATH = 4
+"""Noisy copies around a method that walks a path, unless parameters say otherwise: each copy takes about 40
+gradients, and the walk averages gradients already. The hosted services took 3 by default."""
+
 _ALIASES = {
     "gradient": (
         "gradients",
@@ -76,7 +80,8 @@ def build(name: str, parameters: Mapping[str, Mapping[str, Any]], error_budget: 
     if not is_smoothed:
         return method
     given = _checked(SUFFIX, wanted.get(SUFFIX, {}), _field_names(SmoothGrad) - {"method"})
-    return SmoothGrad(method, **given)
+    defaults = {"n_samples": _COPIES_OF_A_PATH} if hasattr(method, "error_budget") else {}
+    return SmoothGrad(method, **{**defaults, **given})
 
 
 def plain(name: str) -> str:

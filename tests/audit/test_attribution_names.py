@@ -71,6 +71,12 @@ def test_smoothgrad_wraps_a_method_and_each_gets_its_own_parameters():
     assert build("grad_cam+smoothgrad", {}, 0.02) == SmoothGrad(GradCam())
 
 
+def test_smoothgrad_takes_fewer_copies_around_a_path_unless_told():
+    assert build("gradient+smoothgrad", {}, 0.05).n_samples == 25
+    assert build("blur_integrated_gradients+smoothgrad", {}, 0.05).n_samples == 4
+    assert build("ig+sg", {"smoothgrad": {"n_samples": 25}}, 0.05).n_samples == 25
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
