@@ -7,6 +7,7 @@ converted without a profile.
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -51,6 +52,7 @@ _INVERSE_ORIENTATION = {6: 8, 8: 6}
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _LARGEST_BYTES_PER_PIXEL = 16
 _HALF = 127
+_PART = re.compile(r"(.+)#bytes=(\d{1,18})\+(\d{1,18})", re.DOTALL)
 
 
 class ImageFault(DatasetError):  # noqa: N818
@@ -215,17 +217,30 @@ def _faults_of(path: Path, kind: str) -> Iterator[None]:
         ) from None
 
 
+def part_of(file: Path, start: int, n_bytes: int) -> str:
+    """The path of a picture that lies inside a file of many, which `decode` reads like any other."""
+    return f"{file}#bytes={start}+{n_bytes}"
+
+
+def place_of(path: Path) -> tuple[Path, int, int | None]:
+    """The file of a picture, where in it the picture starts, and its bytes; None is the whole file."""
+    part = _PART.fullmatch(str(path))
+    return (Path(part[1]), int(part[2]), int(part[3])) if part else (path, 0, None)
+
+
 def _read(path: Path, kind: str, max_pixels: int) -> bytes:
-    """The bytes of a regular file that is not larger than an image of `max_pixels` can be."""
+    """The bytes of a picture in a regular file that are not more than an image of `max_pixels` can have."""
+    file, start, n_bytes = place_of(path)
     try:
-        if not path.is_file():
+        if not file.is_file():
             raise ImageFault(f"missing {kind}", f"{path}: there is no such file")
         limit = _LARGEST_BYTES_PER_PIXEL * max_pixels + 2**20
-        if path.stat().st_size > limit:
-            raise ImageFault(
-                f"{kind} too large", f"{path}: expected at most {limit} bytes, found {path.stat().st_size}"
-            )
-        contents = path.read_bytes()
+        size = file.stat().st_size if n_bytes is None else n_bytes
+        if size > limit:
+            raise ImageFault(f"{kind} too large", f"{path}: expected at most {limit} bytes, found {size}")
+        with file.open("rb") as stored:
+            stored.seek(start)
+            contents = stored.read(size)
     except (OSError, ValueError) as error:
         raise ImageFault(f"unreadable {kind}", f"{path}: cannot be read: {error}") from None
     if not contents:

@@ -15,6 +15,7 @@ from audit.tables import SCHEMA_VERSION
 from audit.types import Sample
 from pipelines.config import DataConfig, RunConfig
 from pipelines.detector_files import digests
+from pipelines.images import place_of
 from pipelines.readers import Reader
 from pipelines.readers._annotations import Fault
 from pipelines.storage import digest
@@ -82,7 +83,7 @@ def make_plan(config: RunConfig, classes: Sequence[str], model_digest: str) -> P
     scoring = _scoring(config, classes, model_digest)
     faults += unknown
     fingerprint = digest({"scoring": scoring, "samples": _samples_digest(samples), "faults": repr(faults)})
-    shards = _cut(samples, faults, config.run.shard_size)
+    shards = cut(samples, faults, config.run.shard_size)
     return Plan(tuple(classes), shards, region_names, fingerprint, scoring)
 
 
@@ -165,7 +166,7 @@ def _draw_per_class(samples: list[Sample], per_class: int | None, seed: int) -> 
     return [sample for sample in samples if sample.sample_id in drawn]
 
 
-def _cut(samples: list[Sample], faults: list[Fault], size: int) -> tuple[Shard, ...]:
+def cut(samples: Sequence[Sample], faults: Sequence[Fault], size: int) -> tuple[Shard, ...]:
     """Consecutive samples; the reading faults go with the first shard."""
     cuts = [tuple(samples[start : start + size]) for start in range(0, len(samples), size)]
     return tuple(Shard(index, cut, tuple(faults) if index == 0 else ()) for index, cut in enumerate(cuts))
@@ -193,7 +194,7 @@ def _samples_digest(samples: Sequence[Sample]) -> str:
 
 def _stamp(path: Path) -> str:
     try:
-        status = path.stat()
+        status = place_of(path)[0].stat()
     except OSError:
         return "missing"
     return f"{status.st_size}:{status.st_mtime_ns}"

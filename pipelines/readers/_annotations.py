@@ -16,7 +16,7 @@ import pandas as pd
 from audit.errors import DatasetError
 from audit.types import Box, MaskFile, Outline, Sample
 from pipelines.config import DataConfig
-from pipelines.images import ImageFault
+from pipelines.images import ImageFault, place_of
 
 # HEIC cannot be decoded here: such files are named and quarantined instead of being passed over in silence.
 IMAGE_SUFFIXES = frozenset(
@@ -118,7 +118,7 @@ class Root:
 
     def _leaves(self, path: Path) -> bool:
         """Whether symbolic links lead out of the folder; the answer for a parent folder is kept."""
-        here = self.path.resolve()
+        here, path = self.path.resolve(), place_of(path)[0]
         if path.parent not in self._parents:
             self._parents[path.parent] = not path.parent.resolve().is_relative_to(here)
         return self._parents[path.parent] or (path.is_symlink() and not path.resolve().is_relative_to(here))
