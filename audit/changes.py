@@ -8,12 +8,14 @@ no reason anybody cares about; with enough images any such difference is certain
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
 
 from audit import statistics
 from audit._pairs import ACCURACY, MASS_INSIDE, MASS_ON, Pairs, all_pairs, match
+from audit.retraining import SeedNoise, seed_noise
 from audit.types import AuditRun, ChangeKind, ChangeLimits, ClassChange, Comparison, Interval
 
 _SEVERITY = (ChangeKind.WORSENED, ChangeKind.IMPROVED, ChangeKind.INCOMPARABLE, ChangeKind.UNCHANGED)
@@ -22,7 +24,11 @@ _SMALLEST_TAIL = 1e-300
 
 
 def compare(
-    reference: AuditRun, candidate: AuditRun, limits: ChangeLimits, differences: Sequence[str] = ()
+    reference: AuditRun,
+    candidate: AuditRun,
+    limits: ChangeLimits,
+    differences: Sequence[str] = (),
+    retrained: Sequence[AuditRun] = (),
 ) -> Comparison:
     """The comparison of two runs.
 
@@ -31,12 +37,15 @@ def compare(
         candidate: the one to be judged.
         limits: the lines that are drawn.
         differences: settings in which the runs differ, in words.
+        retrained: runs of further trainings of the reference that differ from it in their seed alone; a change must
+            then exceed what lies between them.
 
     Returns:
         Changes in the order of the classes; accuracy first, then mass by method, then effects of interventions.
     """
     samples, unpaired = match(reference, candidate)
-    changes = judge_pairs(list(all_pairs(reference, candidate, samples)), limits)
+    noise = seed_noise(reference, retrained, 1 - limits.q)
+    changes = judge_pairs(list(all_pairs(reference, candidate, samples)), limits, noise)
     return Comparison(
         reference=reference,
         candidate=candidate,
@@ -46,15 +55,19 @@ def compare(
         unpaired=unpaired,
         differences=tuple(differences),
         limits=limits,
+        seed_noise=noise,
     )
 
 
-def judge_pairs(everything: Sequence[Pairs], limits: ChangeLimits) -> tuple[ClassChange, ...]:
+def judge_pairs(
+    everything: Sequence[Pairs], limits: ChangeLimits, noise: SeedNoise = MappingProxyType({})
+) -> tuple[ClassChange, ...]:
     """What became of each statistic; false alarms are held over all that are given."""
     p_values = np.array([_p_value(pairs, limits) for pairs in everything])
     q_values = statistics.false_discovery_rates(p_values)
     return tuple(
-        _change(pairs, float(q_value), limits) for pairs, q_value in zip(everything, q_values, strict=True)
+        _change(pairs, float(q_value), limits, noise.get((pairs.method, pairs.statistic), 0.0))
+        for pairs, q_value in zip(everything, q_values, strict=True)
     )
 
 
@@ -126,14 +139,14 @@ def _p_value(pairs: Pairs, limits: ChangeLimits) -> float:
     return min(1.0, max(2 * one_sided, _SMALLEST_TAIL))
 
 
-def _change(pairs: Pairs, q_value: float, limits: ChangeLimits) -> ClassChange:
+def _change(pairs: Pairs, q_value: float, limits: ChangeLimits, noise: float) -> ClassChange:
     """One row of the table."""
     level = 1.0 - limits.q
     interval = paired_share_difference if pairs.statistic == ACCURACY else statistics.paired_difference
     size = interval(pairs.candidate, pairs.reference, level)
     if pairs.obstacle:
         size = statistics.NOT_MEASURED  # numbers of different questions have no difference
-    kind, reason = _kind(pairs, size, q_value, limits)
+    kind, reason = _kind(pairs, size, q_value, limits, noise)
     return ClassChange(
         label=pairs.label,
         method=pairs.method,
@@ -151,7 +164,9 @@ def _change(pairs: Pairs, q_value: float, limits: ChangeLimits) -> ClassChange:
     )
 
 
-def _kind(pairs: Pairs, size: Interval, q_value: float, limits: ChangeLimits) -> tuple[ChangeKind, str]:
+def _kind(
+    pairs: Pairs, size: Interval, q_value: float, limits: ChangeLimits, noise: float
+) -> tuple[ChangeKind, str]:
     """What became of it, and why it cannot be said or what to add."""
     n = len(pairs.reference)
     if pairs.obstacle:
@@ -161,7 +176,11 @@ def _kind(pairs: Pairs, size: Interval, q_value: float, limits: ChangeLimits) ->
         return ChangeKind.INCOMPARABLE, f"{n} pairs, {limits.minimum_pairs} are asked for{dropped}."
     gain = _gain(pairs)
     is_certain = q_value <= limits.q
-    if is_certain and abs(gain) >= limits.minimum_change:
+    is_large = abs(gain) >= limits.minimum_change
+    if is_certain and is_large and abs(gain) <= noise:
+        bound = f"another seed alone brings up to {100 * noise:.0f} points"
+        return ChangeKind.INCOMPARABLE, f"{_points(size.mean)} points, certain, but {bound}."
+    if is_certain and is_large:
         return (ChangeKind.IMPROVED if gain > 0 else ChangeKind.WORSENED), _remark(pairs)
     if not max(abs(size.low), abs(size.high)) < limits.ruled_out:
         wide = f"{_points(size.low)} to {_points(size.high)} points"

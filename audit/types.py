@@ -235,8 +235,8 @@ class Suggestion:
 
     Attributes:
         label: class the samples are to be added to.
-        kind: "add without confound" or "add with confound".
-        confound: what it is about.
+        kind: "add without confound", "add with confound" or "add representative".
+        confound: what it is about; empty for representative photos.
         n_now: samples of the label that are of this kind now.
         n_class: samples of the label now.
         n_to_add: for the target association of the configuration.
@@ -287,7 +287,7 @@ class Exemplar:
     Attributes:
         sample_id: the sample.
         label, predicted: class names.
-        role: why it is shown: "worst" or "typical".
+        role: why it is shown: "worst", "typical" or "discovered".
         image: uint8 (H, W, 3), as the model sees it.
         foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE.
         regions: bool (H, W) by name of the confound; only those that are present.
@@ -305,6 +305,31 @@ class Exemplar:
 
 
 @dataclass(frozen=True)
+class Demonstration:
+    """One intervention on one sample as a report shows it; its scores stand in the table `interventions`.
+
+    Attributes:
+        sample_id: the sample that was changed.
+        label: the class in question.
+        confound, kind, fill: what was changed, and how.
+        image, after, control: uint8 (H, W, 3): as it is, changed, and the matched control.
+        foreground: uint8 (H, W) of BACKGROUND, FOREGROUND, IGNORE.
+        region: bool (H, W), the confound on `image`; nowhere where it is brought in or has no region.
+    """
+
+    sample_id: str
+    label: str
+    confound: str
+    kind: str
+    fill: str
+    image: np.ndarray
+    after: np.ndarray
+    control: np.ndarray
+    foreground: np.ndarray
+    region: np.ndarray
+
+
+@dataclass(frozen=True)
 class AuditRun:
     """A finished run, whole: what a report is made of.
 
@@ -316,6 +341,7 @@ class AuditRun:
         verdicts: one per class and method.
         suggestions: what to add.
         exemplars: worst and typical samples per class.
+        demonstrations: interventions of typical effect; none where the run has no interventions.
     """
 
     name: str
@@ -325,6 +351,7 @@ class AuditRun:
     verdicts: tuple[ClassVerdict, ...]
     suggestions: tuple[Suggestion, ...]
     exemplars: tuple[Exemplar, ...]
+    demonstrations: tuple[Demonstration, ...] = ()
 
 
 class ChangeKind(StrEnum):
@@ -401,6 +428,7 @@ class Comparison:
         unpaired: sample ids by the reason why they have no partner; only reasons that occur.
         differences: settings in which the runs differ, as `key: reference -> candidate`.
         limits: the lines that were drawn.
+        seed_noise: by method and statistic, what another seed of the same training brings; empty where it is unknown.
     """
 
     reference: AuditRun
@@ -411,3 +439,4 @@ class Comparison:
     unpaired: Mapping[str, tuple[str, ...]]
     differences: tuple[str, ...]
     limits: ChangeLimits
+    seed_noise: Mapping[tuple[str, str], float] = field(default_factory=dict)

@@ -15,6 +15,8 @@ is audited on the same 200 test photos a class; comparisons get random 100 of th
 - *Planted drop*: the candidate's mass inside of one class and method is scaled until its mean over all 200 photos lies
   10 points below the reference's. The scatter from photo to photo stays that of two different trainings.
 
+Each is done with the two runs alone and, "retrained", with two further trainings as `--retrain` takes them.
+
 Intervals (95 %) come from drawing trainings with replacement: pairs that share a training are not independent. Where
 all comparisons or none came out so, that would have no width; there it is the score interval over pairs of trainings.
 """
@@ -33,6 +35,7 @@ from rich.console import Console
 
 from audit._pairs import ACCURACY, MASS_INSIDE, Pairs
 from audit.changes import judge_pairs
+from audit.retraining import bounds
 from audit.statistics import proportion_interval
 from audit.types import ChangeKind, ChangeLimits, ClassChange
 from pipelines.compare import CompareConfig
@@ -43,6 +46,8 @@ N_TRAIN, N_TEST = 90, 100
 """Photos of each class with a face, and without."""
 N_STEPS, N_STEPS_ON, RATE_ON = 260, 130, 1e-3
 N_COMPARED, N_DRAWS = 100, 1
+N_FURTHER = 2
+"""Further trainings that `--retrain` is given."""
 DROP = 0.1
 CALLED = (ChangeKind.WORSENED, ChangeKind.IMPROVED)
 
@@ -169,14 +174,22 @@ def outcomes(runs: Mapping[int, Scores], start: str, limits: ChangeLimits) -> It
         equal = candidate
         for key, mean in target.items():
             equal = equal.scaled(key, mean)
-        cases = [("seed alone", candidate, None), ("no difference", equal, None)]
+        cases: list[tuple[str, Scores, tuple[str, str] | None]] = [
+            ("seed alone", candidate, None),
+            ("no difference", equal, None),
+        ]
         cases += [("planted drop", candidate.scaled(key, mean - DROP), key) for key, mean in target.items()]
+        rest = [seed for seed in runs if seed not in (one, other)]
+        further = rng.choice(rest, min(N_FURTHER, len(rest)), replace=False)
         for _ in range(N_DRAWS):
             drawn = rng.choice(2 * N_TEST, N_COMPARED, replace=False)
-            for case, changed, key in cases:
-                for change in judge_pairs(_pairs(reference, changed, drawn), limits):
-                    if key is None or key == (change.label, change.method):
-                        yield _outcome(change, start, one, other, case)
+            between = bounds([_pairs(reference, runs[seed], drawn) for seed in further], 1 - limits.q)
+            for case, changed, of in cases:
+                pairs = _pairs(reference, changed, drawn)
+                for words, noise in (("", {}), (", retrained", between)):
+                    for change in judge_pairs(pairs, limits, noise):
+                        if of in (None, (change.label, change.method)):
+                            yield _outcome(change, start, one, other, case + words)
 
 
 def _pairs(reference: Scores, candidate: Scores, drawn: np.ndarray) -> list[Pairs]:
@@ -236,7 +249,7 @@ def report(table: pd.DataFrame, spread: pd.DataFrame, n_seeds: int) -> Iterator[
     yield "\n| start | minimum change | case | statistic | comparisons | called a change | called worsened |"
     yield "|---|---|---|---|---|---|---|"
     for (start, minimum, case, what), rows in table.groupby(["start", "minimum", "case", "what"], sort=False):
-        called = "" if case == "planted drop" else share_with_interval(rows, "is_called")
+        called = "" if case.startswith("planted drop") else share_with_interval(rows, "is_called")
         yield (
             f"| {start} | {minimum:g} | {case} | {what} | {len(rows)} | {called} | "
             f"{share_with_interval(rows, 'is_worsened')} |"

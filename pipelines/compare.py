@@ -101,20 +101,31 @@ def finished(path: Path) -> AuditRun:
     return load(run)
 
 
-def compared(reference: AuditRun, candidate: AuditRun, config: CompareConfig) -> Comparison:
+def compared(
+    reference: AuditRun, candidate: AuditRun, config: CompareConfig, retrained: Sequence[AuditRun] = ()
+) -> Comparison:
     """The comparison of two finished runs."""
-    return compare(reference, candidate, config.limits(), _differences(reference, candidate))
+    return compare(reference, candidate, config.limits(), _differences(reference, candidate), retrained)
 
 
 def compare_runs(
-    reference: Path, candidate: Path, out: Path, config: CompareConfig, console: Console
+    reference: Path,
+    candidate: Path,
+    out: Path,
+    config: CompareConfig,
+    console: Console,
+    retrained: Sequence[Path] = (),
 ) -> Comparison:
     """Compares two run folders, stores the comparison in `out` and tells it.
+
+    Args:
+        retrained: runs of further trainings of the reference that differ from it in their seed alone.
 
     Raises:
         RunError: a run cannot be used, or `out` holds something else than a comparison.
     """
-    comparison = compared(finished(reference), finished(candidate), config)
+    others = [finished(path) for path in retrained]
+    comparison = compared(finished(reference), finished(candidate), config, others)
     page = store(comparison, out, (reference, candidate))
     tell(comparison, page, console)
     return comparison
@@ -174,6 +185,10 @@ def _manifest(comparison: Comparison, paths: tuple[Path, Path]) -> dict[str, Any
         "compared": datetime.now(UTC).isoformat(timespec="seconds"),
         **sides,
         "limits": {name: getattr(comparison.limits, name) for name in CompareConfig.model_fields},
+        "seed_noise": {
+            f"{statistic} {method}".strip(): bound
+            for (method, statistic), bound in sorted(comparison.seed_noise.items())
+        },
         "classes": {label: str(kind) for label, kind in comparison.kinds.items()},
         "n_pairs": comparison.n_pairs,
         "unpaired": {reason: list(ids) for reason, ids in comparison.unpaired.items()},

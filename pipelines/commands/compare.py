@@ -18,6 +18,13 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Folder; by default CANDIDATE_against_REFERENCE beside the candidate.")
     ] = None,
+    retrain: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Run of another training of REFERENCE that differs in its seed alone; may be repeated. A change must "
+            "then exceed what lies between such trainings."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="compare.q, compare.minimum_change, …: key=value; may be repeated."),
@@ -29,5 +36,5 @@ def command(
     folder = (
         out or candidate.resolve().parent / f"{candidate.resolve().name}_against_{reference.resolve().name}"
     )
-    compare_runs(reference, candidate, folder, settings_of(settings or []), make_console())
+    compare_runs(reference, candidate, folder, settings_of(settings or []), make_console(), retrain or [])
     return DONE
