@@ -15,6 +15,9 @@ from audit.types import Interval
 CLOSE = 0.5
 """Separation from which a property that cannot be tested is worth naming: three of four pairs are told apart."""
 
+SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles that a report shows of a property."""
+
 
 @dataclass(frozen=True)
 class Bond:
@@ -32,6 +35,7 @@ class Bond:
         own, others: typical values (see `typical`); NaN for a category.
         category: the one whose share differs most, empty for a number.
         share, others_share: of the samples that have it; NaN for a number.
+        spread, others_spread: values at the shares SPREAD of either group; empty for a category.
         is_changeable: pixels can be changed so that the property has another value.
         follow_p, follow_q: of predictions not following it: of the class's samples those that have the class's
             value are recognised no more often, and of the others those that have it are taken for the class no more
@@ -51,6 +55,8 @@ class Bond:
     share: float
     others_share: float
     is_changeable: bool
+    spread: tuple[float, ...] = ()
+    others_spread: tuple[float, ...] = ()
     follow_p: float = math.nan
     follow_q: float = math.nan
 
@@ -144,6 +150,8 @@ def _of_numbers(
         share=math.nan,
         others_share=math.nan,
         is_changeable=is_changeable,
+        spread=_spread(own),
+        others_spread=_spread(others),
     )
 
 
@@ -175,6 +183,10 @@ def _of_categories(
         others_share=other_hits / other_n,
         is_changeable=is_changeable,
     )
+
+
+def _spread(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile(values, SPREAD))
 
 
 def _distance(own: np.ndarray, others: np.ndarray) -> float:

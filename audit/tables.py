@@ -3,6 +3,7 @@
 SCHEMA_VERSION history
 1  first version
 2  edge and untrained nulls of confounds, global properties, discovered confounds, changes
+3  features of samples that need no label, risks, label issues, duplicates, origins
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import pandas as pd
 
 from audit.errors import RunError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Kind = Literal["str", "float64", "int64", "bool", "list"]
 Row = TypeVar("Row")
@@ -226,6 +227,18 @@ SUGGESTIONS = Table(
     ),
 )
 
+ORIGINS = Table(
+    "origins",
+    ("sample_id",),
+    (
+        text("sample_id", "a sample that was scored"),
+        text(
+            "origin",
+            "digest of everything that its scores depend on: picture, annotation, model, settings, program",
+        ),
+    ),
+)
+
 QUARANTINE = Table(
     "quarantine",
     ("sample_id",),
@@ -334,6 +347,268 @@ DISCOVERED_REGIONS = Table(
     ),
 )
 
+_NO_INTERVAL = "fewer than two samples"
+_NO_SAMPLE = "no sample could be measured"
+_NO_NULL = "not measured on any of these samples"
+_BY_FILL = "a row of one fill; see the row of all"
+
+
+def interval(name: str, meaning: str, missing: str) -> tuple[Column, ...]:
+    """Three columns: a number and the ends of its interval."""
+    return (
+        number(name, meaning, missing),
+        number(f"{name}_low", "lower end of its interval", f"{missing}, or {_NO_INTERVAL}"),
+        number(f"{name}_high", "upper end of its interval", f"{missing}, or {_NO_INTERVAL}"),
+    )
+
+
+def spread_names(side: str) -> tuple[str, ...]:
+    """Columns of the quantiles of a property on one side: "class" or "others"."""
+    return tuple(f"{side}_q{percent:02d}" for percent in (5, 25, 50, 75, 95))
+
+
+OBJECTS = Table(
+    "objects",
+    ("label", "method"),
+    (
+        text("label", "class name"),
+        text("method", "attribution method as configured"),
+        count("n", "samples where mass on the object could be measured; the means are over these"),
+        *interval("mass_inside", "mean share of the mass on the object", _NO_SAMPLE),
+        share("area_inside", "mean share of the picture on it", _NO_SAMPLE),
+        share("edge_mass_inside", "mean share of an edge map on it", _NO_NULL),
+        share("untrained_mass_inside", "mean of mass_inside of the model with random weights", _NO_NULL),
+        count("n_untrained", "samples that the model with random weights was asked about"),
+        *interval("excess", "mean of mass_inside minus area_inside, paired", _NO_SAMPLE),
+    ),
+)
+
+SCREENS = Table(
+    "screens",
+    ("label", "method", "confound"),
+    (
+        text("label", "class name"),
+        text("method", "attribution method as configured"),
+        text("confound", "a thing that occurs in the class"),
+        count("n_class", "samples of the class that were looked through for it"),
+        count("n_with", "those of them that show it"),
+        count("n_others", "the same of the other classes"),
+        count("n_others_with", "those of them that show it"),
+        share("share", "n_with over n_class", "nothing was looked through"),
+        share("others_share", "n_others_with over n_others", "nothing was looked through"),
+        *interval("association", "share minus others_share", "there are no other samples"),
+        count("n", "samples of the class that show it and whose map has mass; the rest is over these"),
+        share("mass_inside", "mean share of the mass on it", _NO_SAMPLE),
+        share("area_inside", "mean share of the picture on it", _NO_SAMPLE),
+        share("edge_mass_inside", "mean share of an edge map on it", _NO_NULL),
+        share("untrained_mass_inside", "mean of mass_inside of the model with random weights", _NO_NULL),
+        count("n_untrained", "samples that the model with random weights was asked about"),
+        number("lift", "mean mass over mean area", _NO_SAMPLE, 0.0),
+        *interval("excess", "mean of mass_inside minus the larger of area and edges, paired", _NO_SAMPLE),
+        share("q_value", "of the excess, adjusted over every class, method and confound", _NO_INTERVAL),
+        Column("draws_mass", "bool", "more mass than area, edges and an untrained model explain"),
+        Column("is_bound", "bool", "more frequent in the class, for sure"),
+    ),
+)
+
+EFFECTS = Table(
+    "effects",
+    ("label", "confound", "kind", "fill"),
+    (
+        text("label", "class in question"),
+        text("confound", "what was changed"),
+        text("kind", "intervention, by its name"),
+        text("link", "necessity, sufficiency or remark"),
+        text("fill", "one fill; empty for all together"),
+        number("n_tried", "changed samples", _BY_FILL, 0.0),
+        number("n", "those with a control; the means are over these", _BY_FILL, 0.0),
+        share("before", "mean probability of the class", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+        share("after", "the same of the changed pictures", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+        share("control", "the same of the controls", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+        share("turned", "share of the changed that are taken for the class", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+        share("control_turned", "the same of the controls", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+        *interval("effect", "mean effect beyond the control; positive speaks against the class", _NO_SAMPLE),
+        share("q_value", "adjusted over every class, confound and kind", f"{_BY_FILL}, or not tested"),
+        text(
+            "outcome",
+            "proof (the decision rests on it), sign (it shows, and does not prove), none (within delta for sure), "
+            "open, too few (samples), remark (carries no verdict)",
+            _BY_FILL,
+        ),
+        text("text", "one sentence", f"{_BY_FILL}, or {_NO_SAMPLE}"),
+    ),
+)
+
+BONDS = Table(
+    "bonds",
+    ("label", "property"),
+    (
+        text("label", "class name"),
+        text("property", "name of a global property"),
+        count("n_class", "samples of the class in which it could be measured"),
+        count("n_others", "the same of the other classes"),
+        *interval("separation", "|2 AUC - 1|; of a category the difference of its shares", _NO_SAMPLE),
+        text("category", "the one whose share differs most", "it is a number"),
+        share("share", "of the class's samples that have the category", "it is a number"),
+        share("others_share", "of the others' samples that have it", "it is a number"),
+        *(number(name, "quantile in the class", "it is a category") for name in spread_names("class")),
+        *(number(name, "quantile in the others", "it is a category") for name in spread_names("others")),
+        Column("is_changeable", "bool", "pixels can be changed so that it has another value"),
+        share("follow_q", "of predictions not following it, adjusted", "there is nothing to compare"),
+    ),
+)
+
+_NO_MAP = "the map of the predicted class has no mass"
+N_CELLS = 4
+"""Cells a side of the coarse map in FEATURES."""
+N_PROBABILITIES = 10
+"""Rows of PROBABILITIES a sample at most, beside its label's."""
+
+FEATURES = Table(
+    "features",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("predicted", "class name of the highest score: the class whose map is described"),
+        share("confidence", "largest probability"),
+        share("margin", "largest minus second largest probability"),
+        number("entropy", "entropy of the probabilities, nats", low=0.0),
+        share("map_entropy", "entropy of the map's mass over its maximum", _NO_MAP),
+        share(
+            "disagreement",
+            "share of the mass that must move to turn Grad-CAM's coarse map into that of the gradient",
+            f"{_NO_MAP}, or the model has no feature map",
+        ),
+        *(
+            share(f"cell_{row}_{column}", "share of the map's mass on this cell, row and column", _NO_MAP)
+            for row in range(N_CELLS)
+            for column in range(N_CELLS)
+        ),
+        text("picture_hash", "perceptual hash of the picture, 64 bits in hexadecimal"),
+    ),
+)
+
+THINGS = Table(
+    "things",
+    ("sample_id", "thing"),
+    (
+        text("sample_id", "the sample"),
+        text("thing", "name of what was looked for"),
+        Column("present", "bool", "it is visible"),
+        share("mass", "share of the predicted class's map on it", f"it is not present, or {_NO_MAP}"),
+        share("area", "share of the picture's pixels on it"),
+    ),
+)
+
+PROBABILITIES = Table(
+    "probabilities",
+    ("sample_id", "class_name"),
+    (
+        text("sample_id", "the sample"),
+        text("class_name", f"one of the {N_PROBABILITIES} most probable classes, with the things or without, or the label"),
+        share("probability", "its probability"),
+        share(
+            "without",
+            "its probability for the picture with all that THINGS has of it filled over",
+            "nothing was found on the picture, or everything is covered",
+        ),
+    ),
+)
+
+RISKS = Table(
+    "risks",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        share("risk", "probability that the prediction is wrong, estimated without the sample's own label"),
+        Column("rank", "int64", "place by risk, 1 is the highest", 1),
+        text("reason", "what speaks for the risk, in words"),
+    ),
+)
+
+LABEL_ISSUES = Table(
+    "label_issues",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("kind", "wrong label, or barely visible"),
+        text("label", "class name it carries"),
+        text("suggested", "class name it may deserve", "the label is not in doubt"),
+        share("label_quality", "probability of the label, or the area of the object: the lower, the worse"),
+        text("reason", "one sentence"),
+    ),
+)
+
+DUPLICATES = Table(
+    "duplicates",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("original", "sample of the group that comes first; the group's name"),
+        text("nearest", "the sample it is most like"),
+        count("distance", "bits in which the perceptual hashes of both differ, of 64"),
+        Column("leaks", "bool", "the group reaches into another split"),
+        Column("redundant", "bool", "its split holds the picture already, with the same label"),
+        text("reason", "one sentence"),
+    ),
+)
+
+LOOKS = Table(
+    "looks",
+    ("sample_id", "trait"),
+    (
+        text("sample_id", "the sample, or the path of an unlabelled picture"),
+        text("trait", "what was taken away; empty: the picture as it is"),
+        text("digest", "SHA-256 of the image file"),
+        text("picture_hash", "perceptual hash of the picture as it is, 64 bits in hexadecimal"),
+        share("shows", "1 where the trait shows, else 0", "the picture as it is, or nothing looks for it"),
+        text("features", "base64 of the float16 features that the model has of the picture"),
+        text("probabilities", "base64 of the float16 probabilities"),
+    ),
+)
+"""What `suggest` keeps of each picture it looked at, beside the tables of the run."""
+
+POOL = Table(
+    "pool",
+    ("path",),
+    (
+        Column("rank", "int64", "place in the list, 1 is the first to add", 1),
+        text("path", "image file"),
+        text("label", "class that it probably is, of those that are asked for"),
+        text("kind", "kind of the suggestion that asks for it"),
+        text("confound", "what that is about; empty for representative photos"),
+        text("asked_for", "class whose verdict asks for it"),
+        share("likely", "chance that it is of a class asked for, with the confound left out"),
+        text("predicted", "class name of the model's highest score"),
+        share("confidence", "largest probability"),
+        share(
+            "risk", "estimated probability that the prediction is wrong", "the run has no estimate of risk"
+        ),
+        text("reason", "why it is on the list, in words"),
+    ),
+)
+"""What `suggest` writes."""
+
+FINDINGS = Table(
+    "findings",
+    ("sample_id",),
+    (
+        text("sample_id", "the sample"),
+        text("path", "image file"),
+        text("label", "class name of the label"),
+        text("predicted", "class name of the highest score"),
+        share("confidence", "largest probability"),
+        text("is_right", "yes or no: predicted is the label"),
+        share("mass_inside", "mean over the methods", "no method could measure it"),
+        text("status", "of the label's gravest verdict"),
+        text("confound", "its confound; empty without one"),
+        text("reason", "its reasons"),
+        Column("shows", "list", "confounds that are present"),
+        Column("regions", "list", "JSON of where: name, and box as shares of width and height"),
+    ),
+)
+"""What `export RUN findings` writes; made from other tables when it is asked for."""
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -344,14 +619,35 @@ TABLES: dict[str, Table] = {
         INTERVENTIONS,
         VERDICTS,
         SUGGESTIONS,
+        ORIGINS,
         QUARANTINE,
         CERTIFICATE,
         CHANGES,
         DISCOVERED,
         DISCOVERED_REGIONS,
+        OBJECTS,
+        SCREENS,
+        EFFECTS,
+        BONDS,
+        FEATURES,
+        THINGS,
+        PROBABILITIES,
+        RISKS,
+        LABEL_ISSUES,
+        DUPLICATES,
     )
 }
-SAMPLE_TABLES = (PREDICTIONS, ATTRIBUTIONS, CONFOUNDS, PROPERTIES, QUARANTINE)
+SAMPLE_TABLES = (
+    PREDICTIONS,
+    ATTRIBUTIONS,
+    CONFOUNDS,
+    PROPERTIES,
+    FEATURES,
+    THINGS,
+    PROBABILITIES,
+    ORIGINS,
+    QUARANTINE,
+)
 """The tables a shard writes."""
 DISCOVERY_TABLES = (DISCOVERED, DISCOVERED_REGIONS, CONFOUNDS)
 """The tables that the search for unnamed confounds writes for a class."""

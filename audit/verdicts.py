@@ -26,6 +26,7 @@ from audit._verdict_texts import (
     effect_text,
     elsewhere_text,
     object_text,
+    sampling_text,
     screen_text,
     unbound_text,
     untested_bond_text,
@@ -65,8 +66,31 @@ def judge_classes(
     Returns:
         One verdict per class and method, classes in the given order, then methods.
     """
+    return judge(gather(tables, classes, methods, limits))
+
+
+def judge(evidence: Sequence[Evidence]) -> tuple[ClassVerdict, ...]:
+    """The verdict on each class and method, from what is known of it."""
+    return tuple(_verdict(known) for known in evidence)
+
+
+def gather(
+    tables: Mapping[str, pd.DataFrame],
+    classes: Sequence[str],
+    methods: Sequence[str],
+    limits: VerdictLimits,
+    *,
+    was_sampled: bool = False,
+) -> tuple[Evidence, ...]:
+    """What is known of every class by every method.
+
+    Args:
+        tables, classes, methods, limits: those of `judge_classes`.
+        was_sampled: maps were made of samples in random order until they sufficed, and their rows stand in that order;
+            samples without a map are left. Then intervals of what maps show hold at every moment of that.
+    """
     level = statistics.shared_level(limits.q, int(tables["predictions"]["label"].nunique()))
-    findings = all_findings(tables, classes, methods, limits, level)
+    findings = all_findings(tables, classes, methods, limits, level, was_sampled=was_sampled)
     found = effects(tables, limits, level) if "interventions" in tables else None
     properties = bonds(tables, level)
     scores = tables["attributions"].merge(
@@ -74,11 +98,19 @@ def judge_classes(
     )
     groups = dict(list(scores.groupby(["label", "method"])))
     empty = scores.iloc[:0]
+    has_map = tables["predictions"]["sample_id"].isin(scores["sample_id"])
+    n_left = tables["predictions"].loc[~has_map, "label"].value_counts()
     return tuple(
-        _verdict(
-            evidence_of(
-                label, method, groups.get((label, method), empty), findings, found, properties, limits, level
-            )
+        evidence_of(
+            label,
+            method,
+            groups.get((label, method), empty),
+            findings,
+            found,
+            properties,
+            limits,
+            level,
+            n_left=int(n_left.get(label, 0)) if was_sampled else None,
         )
         for label in classes
         for method in methods
@@ -294,6 +326,8 @@ def _remarks(evidence: Evidence, ruling: _Ruling) -> list[str]:
             if bond.confound in evidence.accepted:
                 remarks.append(f"{bond.confound} is accepted: {evidence.accepted[bond.confound]}")
     remarks += [effect_text(effect) for effect in evidence.effects if effect.is_measured(evidence.limits)]
+    if evidence.n_left:
+        remarks.append(sampling_text(evidence))
     for status, n in evidence.poor_maps.items():
         remarks.append(f"{n} of the maps of {evidence.label} photos: {status}.")
     # A reason may go on where a remark ends.

@@ -130,7 +130,9 @@ class AttributionsConfig(_Section):
     """`[attributions]`: how the model's decision is traced to pixels."""
 
     methods: list[str] = Field(
-        ["grad_cam", "integrated_gradients"], min_length=1, description="method names, +smoothgrad around any"
+        ["grad_cam", "blur_integrated_gradients+smoothgrad"],
+        min_length=1,
+        description="method names, +smoothgrad around any",
     )
     target: Literal["label", "predicted"] = Field("label", description="the class that is explained")
     polarity: Literal["positive", "absolute", "negative"] = Field(
@@ -262,10 +264,22 @@ class ReportConfig(_Section):
 
     worst: int = Field(6, ge=0, description="worst samples a class, by mass inside of the first method")
     typical: int = Field(6, ge=0, description="typical samples a class: nearest to the class's median")
+    thumbnails: int = Field(
+        20_000,
+        ge=0,
+        description="samples with a picture in the gallery, drawn while they are scored; 0: none",
+    )
+    discovered: int = Field(2, ge=0, description="samples of each confound that was found without a name")
+    demonstrations: int = Field(
+        2, ge=0, description="changed pictures shown for each class, confound and intervention"
+    )
+    demonstrated_confounds: int = Field(
+        4, ge=0, description="confounds a class with such pictures, those that move its decision most"
+    )
 
 
 class RunConfigSection(_Section):
-    """`[run]`: how the work is done; nothing here changes a score."""
+    """`[run]`: how the work is done; nothing here changes a score, sampling only which maps are made."""
 
     engine: str = Field("local", description="who works: local processes, or a dask cluster")
     workers: int = Field(1, ge=0, description="worker processes on this machine; 0 works in this process")
@@ -278,6 +292,13 @@ class RunConfigSection(_Section):
     )
     shard_size: int = Field(64, ge=1, description="samples a shard: the unit of resume")
     batch_size: int = Field(16, ge=1, description="rows of every call of the model")
+    sampling: bool = Field(
+        False,
+        description="make maps of samples in random order, of each class only until its verdict needs no more",
+    )
+    first_draw: int = Field(
+        64, ge=16, description="samples of a class that are drawn at first; by half more each time after"
+    )
     timeout_seconds: float = Field(
         300, gt=0, description="least time without any finished shard before workers are restarted"
     )

@@ -29,9 +29,13 @@ DELETED = ".deleted"
 _OWN_ENTRIES = {
     "manifest.json",
     "shards",
+    "reused",
+    "attributed",
     "interventions",
     "tables",
     "exemplars",
+    "demonstrations",
+    "discovered",
     "report",
     "lock",
     "cache",

@@ -6,6 +6,7 @@ A changed sample's scores depend on its own picture, those of its donors, and th
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from audit.properties import outside
 from audit.properties._all import global_properties
 from audit.types import Batch
 from pipelines.discovered_regions import with_regions
-from pipelines.engine import ShardRecord, Work, load_batches, rows_of, workshop
+from pipelines.engine import ShardRecord, Work, load_batches, rows_a_call, rows_of, workshop
+from pipelines.incremental import pictures_of, recall, remember
 from pipelines.intervention_plan import InterventionShard, Job, Request, build, seed_of
+from pipelines.memory import key_of, rows_from_bytes, rows_to_bytes
 from pipelines.storage import Run
 
 AT_ONCE = 8
@@ -34,19 +37,66 @@ def intervene_shard(work: Work, shard: InterventionShard) -> ShardRecord:
     folder = Run(work.out).intervened
     folder.begin(shard.index)
     folder.write(shard.index, intervene_samples(work, shard.samples))
-    return ShardRecord(shard.index, len(shard.samples), 0, time.monotonic() - started)
+    return ShardRecord(shard.index, len(shard.samples), 0, time.monotonic() - started, rows_a_call(work))
 
 
 def intervene_samples(work: Work, jobs: Sequence[Job]) -> dict[str, pd.DataFrame]:
-    """The table `interventions` of some samples."""
+    """The table `interventions` of some samples; what the run or an earlier one knows is not computed again."""
     kinds = build(work.config.interventions)
-    rows: list[dict[str, Any]] = []
+    keys = _keys(work, kinds, jobs)
+    remembered = recall(work, keys.values())
+    known = {place: rows_from_bytes(remembered[key]) for place, key in keys.items() if key in remembered}
+    left = [_without(job, known) for job in jobs]
+    left = [job for job in left if job.requests]
     read: dict[str, Batch] = {}
-    for start in range(0, len(jobs), AT_ONCE):
-        some = jobs[start : start + AT_ONCE]
-        read = _pictures(work, some, read)
-        rows += _rows(work, kinds, some, read)
+    for start in range(0, len(left), AT_ONCE):
+        some = left[start : start + AT_ONCE]
+        read = load_pictures(work, some, read)
+        made: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        for row in _rows(work, kinds, some, read):
+            made.setdefault((row["sample_id"], row["confound"], row["kind"]), []).append(row)
+        known |= made
+        # Rows that lack a donor that could not be read just now are good for this run only.
+        whole = {_place(job, one) for job in some for one in job.requests if _donors(one) <= read.keys()}
+        remember(
+            work, {keys[place]: rows_to_bytes(made[place]) for place in whole & made.keys() & keys.keys()}
+        )
+    rows = [row for job in jobs for one in job.requests for row in known.get(_place(job, one), ())]
     return {schema.INTERVENTIONS.name: schema.frame(schema.INTERVENTIONS, rows)}
+
+
+def _keys(
+    work: Work, kinds: Mapping[str, Intervention], jobs: Sequence[Job]
+) -> dict[tuple[str, str, str], str]:
+    """By what the rows of each request are remembered: the sample's picture, the donors' pictures, the question."""
+    wanted = {job.sample.sample_id for job in jobs}
+    wanted |= {donor for job in jobs for request in job.requests for donor in _donors(request)}
+    pictures = pictures_of(work, wanted)
+    return {
+        _place(job, request): key_of(
+            "intervention",
+            pictures[job.sample.sample_id],
+            [[pictures[donor.sample_id] for donor in donors] for donors in (request.own, request.other)],
+            [request.label, request.confound, request.kind, repr(kinds[request.kind]), repr(request.target)],
+        )
+        for job in jobs
+        for request in job.requests
+        if all(pictures[one] for one in {job.sample.sample_id} | _donors(request))
+    }
+
+
+def _place(job: Job, request: Request) -> tuple[str, str, str]:
+    """The key of a request's rows, but for the fill."""
+    return job.sample.sample_id, request.confound, request.kind
+
+
+def _donors(request: Request) -> set[str]:
+    return {donor.sample_id for donor in request.own + request.other}
+
+
+def _without(job: Job, known: Mapping[tuple[str, str, str], Any]) -> Job:
+    """The job without the requests whose rows are known."""
+    return replace(job, requests=tuple(one for one in job.requests if _place(job, one) not in known))
 
 
 def no_interventions(_job: Job, _detail: str) -> dict[str, pd.DataFrame]:
@@ -61,7 +111,7 @@ def _rows(
     shop = workshop(work)
     ready = [job for job in jobs if job.sample.sample_id in known]
     made = [
-        (job, request, variant) for job in ready for request, variant in _variants(work, kinds, job, known)
+        (job, request, variant) for job in ready for request, variant in variants_of(work, kinds, job, known)
     ]
     images = [known[job.sample.sample_id].images[0] for job in ready]
     places: dict[tuple[int, str], int] = {}
@@ -95,7 +145,7 @@ def _rows(
         yield row
 
 
-def _pictures(work: Work, jobs: Sequence[Job], read: Mapping[str, Batch]) -> dict[str, Batch]:
+def load_pictures(work: Work, jobs: Sequence[Job], read: Mapping[str, Batch]) -> dict[str, Batch]:
     """Every sample and donor that can still be read, a batch each; some of `read` is kept for the next jobs."""
     needed = {job.sample.sample_id: job.sample for job in jobs}
     for job in jobs:
@@ -112,14 +162,14 @@ def _pictures(work: Work, jobs: Sequence[Job], read: Mapping[str, Batch]) -> dic
     return kept
 
 
-def _variants(
+def variants_of(
     work: Work, kinds: Mapping[str, Intervention], job: Job, known: Mapping[str, Batch]
 ) -> Iterator[tuple[Request, Variant]]:
     """Every changed picture of one sample."""
     for request in job.requests:
-        picture = _picture(known[job.sample.sample_id], request)
+        picture = picture_for(known[job.sample.sample_id], request)
         own, other = (
-            tuple(_picture(known[d.sample_id], request) for d in donors if d.sample_id in known)
+            tuple(picture_for(known[d.sample_id], request) for d in donors if d.sample_id in known)
             for donors in (request.own, request.other)
         )
         seed = seed_of(work.config.run.seed, job.sample.sample_id, request.confound, request.kind)
@@ -127,7 +177,8 @@ def _variants(
             yield request, variant
 
 
-def _picture(batch: Batch, request: Request) -> Picture:
+def picture_for(batch: Batch, request: Request) -> Picture:
+    """What an intervention is given of a sample, a batch of one."""
     image, foreground = batch.images[0], batch.foreground[0]
     if not math.isnan(request.target):
         (around,) = outside(batch.foreground, batch.regions.values())

@@ -6,10 +6,13 @@ from typing import Any
 
 from audit import tables as schema
 from audit.certificate import bar
+from audit.chain import chain_tables
 from audit.facts import class_facts, quarantine_facts
 from audit.suggestions import suggest
 from audit.types import AuditRun, ClassVerdict, Status, Suggestion
-from audit.verdicts import judge_classes
+from audit.verdicts import gather
+from audit.verdicts import judge as judge_evidence
+from pipelines import risks
 from pipelines.config import VerdictsConfig
 from pipelines.storage import Run
 
@@ -23,19 +26,30 @@ def judge(run: Run, config: VerdictsConfig) -> None:
     manifest = run.manifest()
     tables = {name: run.table(name) for name in ("predictions", "attributions", "confounds", "quarantine")}
     # What a run may be without.
-    for name in (schema.INTERVENTIONS.name, schema.PROPERTIES.name):
+    for name in (schema.INTERVENTIONS.name, schema.PROPERTIES.name, *(table.name for table in risks.TABLES)):
         if run.has_table(name):
             tables[name] = run.table(name)
     limits = config.limits()
-    verdicts = judge_classes(tables, manifest["classes_in_order"], manifest["methods"], limits)
+    evidence = gather(
+        tables,
+        manifest["classes_in_order"],
+        manifest["methods"],
+        limits,
+        was_sampled="sampling" in manifest,
+    )
+    verdicts = judge_evidence(evidence)
     if run.has_table(schema.CERTIFICATE.name):
         verdicts = bar(verdicts, run.table(schema.CERTIFICATE.name))
     suggestions = suggest(verdicts, tables, limits)
     run.write_table("verdicts", schema.frame(schema.VERDICTS, verdicts))
     run.write_table("suggestions", schema.frame(schema.SUGGESTIONS, suggestions))
+    for name, links in chain_tables(evidence).items():
+        run.write_table(name, links)
     manifest["config"]["verdicts"] = config.model_dump(mode="json")
     manifest["classes"] = class_facts(tables, manifest["classes_in_order"])
     manifest["quarantine"] = quarantine_facts(tables["quarantine"])
+    if schema.FEATURES.name in tables:
+        manifest |= risks.assess(run, tables, manifest["classes_in_order"], limits)
     run.write_manifest(manifest)
 
 
@@ -59,11 +73,14 @@ def load(run: Run) -> AuditRun:
         verdicts=verdicts,
         suggestions=schema.rows(tables["suggestions"], Suggestion),
         exemplars=run.read_exemplars(),
+        demonstrations=run.read_demonstrations(),
     )
 
 
 def write_report(run: Run) -> Path:
     """Renders the report anew; returns its first page."""
+    from pipelines.gallery import sheets_of
     from reports.site import render
 
-    return run.write_report(render(load(run)))
+    finished = load(run)
+    return run.write_report(render(finished, sheets_of(run, finished)))

@@ -1,9 +1,9 @@
 """An audit from the configuration to the report; resumes by itself."""
 
-import importlib.metadata
 import platform
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -17,30 +17,28 @@ from audit import plugins
 from audit.errors import ModelError, RunError, UnusableError
 from audit.tables import SCHEMA_VERSION
 from audit.types import AuditRun
-from pipelines import certification, discover, exemplars, intervene, intervention_plan
+from pipelines import (
+    certification,
+    demonstrations,
+    discover,
+    exemplars,
+    gallery,
+    incremental,
+    intervene,
+    intervention_plan,
+    sampling,
+)
 from pipelines.config import RunConfig, RunConfigSection
-from pipelines.engine import Work, describe_model, untrained_shares
+from pipelines.engine import ShardRecord, Work, describe_model, untrained_shares
 from pipelines.engines import Engine, WorkersLostError
 from pipelines.execute import Crew, Tasks, execute
 from pipelines.judge import judge, load, write_report
 from pipelines.models import model_digest, read_classes
+from pipelines.origins import program, versions
 from pipelines.parts import Part
-from pipelines.progress import Progress
+from pipelines.progress import Bar, Progress
 from pipelines.shards import Plan, changed, make_plan
 from pipelines.storage import Run
-
-PACKAGES = (
-    "rightreasons",
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pandas",
-    "scikit-image",
-    "scipy",
-    "pillow",
-    "mtcnn",
-)
-
 
 INTERVENING = Tasks(
     intervene.intervene_shard,
@@ -51,7 +49,9 @@ INTERVENING = Tasks(
 """The tasks of the phase after scoring."""
 
 
-def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False) -> AuditRun:
+def audit(
+    config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False, reuse: Path | None = None
+) -> AuditRun:
     """Runs an audit, or finishes the one that was begun in `out`.
 
     Args:
@@ -59,6 +59,8 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
         out: the run folder; made where it does not exist.
         progress: where progress is told.
         is_new: drop what another configuration left in `out`.
+        reuse: an earlier run, or a folder of runs, whose scores are taken over where nothing changed; looked at when
+            the run begins, not when it is resumed.
 
     Raises:
         AuditError: the configuration, the dataset, the model or the run folder is wrong.
@@ -68,10 +70,11 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
     with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
         plan = _plan(config, progress)
         _prepare(run, config, plan, is_new=is_new)
-        work = work_of(config, out, plan)
-        _score(run, work, plan, crew, progress)
-        tables = run.merge_shards()
+        work = _reuse(run, work_of(config, out, plan), plan, reuse, progress)
+        _score(run, work, incremental.left_to_score(run, plan), crew, progress)
+        tables = run.merge_shards(_places(plan))
         _check_quarantine(config, plan, tables)
+        tables = _sample(run, work, plan, crew, tables, progress)
         tables = _discover(run, work, plan, crew, tables, progress)
         n_passes = _intervene(run, work, plan, crew, tables, progress)
         _certify(run, work, plan, crew, tables, progress)
@@ -83,7 +86,7 @@ def audit(config: RunConfig, out: Path, *, progress: Progress, is_new: bool = Fa
                 "started": started.isoformat(timespec="seconds"),
                 "seconds": time.monotonic() - clock,
             }
-        manifest |= _outcome(config, plan, tables) | {"n_intervention_passes": n_passes}
+        manifest |= _outcome(config, plan, tables, manifest) | {"n_intervention_passes": n_passes}
         # What the fingerprint leaves out may have changed since the run began.
         manifest["config"] = config.model_dump(mode="json")
         run.write_manifest(manifest)
@@ -122,6 +125,8 @@ def work_of(config: RunConfig, out: Path, plan: Plan) -> Work:
         plan.region_names,
         engine_of(config.run).threads,
         untrained_shares(labels, config.attributions.untrained_per_class),
+        gallery.shares(Counter(labels), config.report.thumbnails),
+        incremental.settings_of(plan),
     )
 
 
@@ -186,8 +191,44 @@ def _prepare(run: Run, config: RunConfig, plan: Plan, *, is_new: bool) -> None:
             "config": config.model_dump(mode="json"),
             "classes_in_order": list(plan.classes),
             "methods": list(config.attributions.methods),
+            "settings": incremental.settings_of(plan),
+            "program": program(),
+            "effective_batch_size": config.run.batch_size,
         }
     )
+
+
+def _reuse(run: Run, work: Work, plan: Plan, given: Path | None, progress: Progress) -> Work:
+    """The work, with an earlier run to ask; what that run knows of unchanged samples is stored as this run's."""
+    manifest = run.manifest()
+    if "reuse" in manifest:  # settled when the run began
+        earlier = Path(manifest["reuse"]["path"]) if manifest["reuse"]["path"] else None
+        return replace(work, earlier=earlier)
+    if given is None or run.finished_shards():
+        return work
+    progress.say(f"comparing the samples with those of {given}")
+    found, notes = incremental.find_earlier(given, run.path, plan)
+    taken = incremental.take_over(run, work, plan, found) if found else incremental.Reuse()
+    for note in (*notes, *taken.notes):
+        progress.say(f"Warning: {note}")
+    progress.say(f"{taken.n} of {plan.n_samples} samples are taken over")
+    path = found.path.resolve() if found else None
+    if found and taken.n:
+        manifest["model"] = found.manifest()["model"]
+    manifest["reuse"] = {
+        "path": str(path) if path else None,
+        "samples": taken.n,
+        "n_gradients": taken.n_gradients,
+        "notes": [*notes, *taken.notes],
+    }
+    run.write_manifest(manifest)
+    return replace(work, earlier=path)
+
+
+def _places(plan: Plan) -> dict[str, int]:
+    """Places of the samples in the order of the plan, by id."""
+    samples = [sample for shard in plan.shards for sample in shard.samples]
+    return {sample.sample_id: place for place, sample in enumerate(samples)}
 
 
 def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> None:
@@ -203,7 +244,35 @@ def _score(run: Run, work: Work, plan: Plan, crew: Crew, progress: Progress) -> 
     n_done = sum(len(shard.samples) for shard in plan.shards if shard.index in finished)
     with progress.bar("attributing", n_done + sum(len(shard.samples) for shard in todo), n_done) as bar:
         sizes = {shard.index: len(shard.samples) for shard in plan.shards}
-        execute(work, todo, crew, lambda record: bar.advance(sizes[record.index]))
+        execute(work, todo, crew, _noting(run, bar, sizes))
+
+
+def _sample(
+    run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
+) -> dict[str, pd.DataFrame]:
+    """The score tables, with maps of as many samples as verdicts need where that is asked for."""
+    if not work.config.run.sampling:
+        return tables
+    samples = [sample for shard in plan.shards for sample in shard.samples]
+    with progress.bar("attributing what is drawn", len(tables["predictions"])) as bar:
+        draws = sampling.Draws(run, work, plan.classes, samples, tables)
+        for shards in draws.rounds():
+            sizes = {shard.index: len(shard.samples) for shard in shards}
+            execute(work, shards, crew, _noting(run, bar, sizes), sampling.SAMPLING)
+    run.write_manifest(run.manifest() | {"sampling": draws.counts()})
+    return draws.tables()
+
+
+def _noting(run: Run, bar: Bar, sizes: Mapping[int, int]) -> Callable[[ShardRecord], None]:
+    """What is done with each finished shard: the bar, and the manifest where memory ran out."""
+
+    def note(record: ShardRecord) -> None:
+        bar.advance(sizes[record.index])
+        manifest = run.manifest()
+        if record.batch_size is not None and record.batch_size < manifest["effective_batch_size"]:
+            run.write_manifest(manifest | {"effective_batch_size": record.batch_size})
+
+    return note
 
 
 def _discover(
@@ -238,9 +307,31 @@ def _intervene(
     n_done = sum(size for index, size in sizes.items() if index in finished)
     if n_done < sum(sizes.values()):
         with progress.bar("intervening", sum(sizes.values()), n_done) as bar:
-            execute(work, todo.shards, crew, lambda record: bar.advance(sizes[record.index]), INTERVENING)
-    run.merge_interventions()
+            execute(work, todo.shards, crew, _noting(run, bar, sizes), INTERVENING)
+    _demonstrate(run, work, todo, crew, run.merge_interventions(), progress)
     return todo.n_passes
+
+
+def _demonstrate(
+    run: Run,
+    work: Work,
+    plan: intervention_plan.InterventionPlan,
+    crew: Crew,
+    rows: pd.DataFrame,
+    progress: Progress,
+) -> None:
+    """Stores the pictures of a few interventions, unless the same ones are stored already."""
+    chosen = demonstrations.choose(rows, work.config.report)
+    if [demonstrations.key_of(shown) for shown in run.read_demonstrations()] == chosen:
+        return
+    progress.say("drawing the interventions")
+    jobs = demonstrations.jobs_for(plan, chosen)
+    try:
+        run.write_demonstrations(crew.result(demonstrations.show, work, jobs, chosen))
+    except WorkersLostError as error:
+        raise RunError(
+            f"{run.path}: the worker that drew the interventions was lost ({error}); run again"
+        ) from None
 
 
 def _certify(
@@ -271,7 +362,8 @@ def _show(
     run: Run, work: Work, plan: Plan, crew: Crew, tables: dict[str, pd.DataFrame], progress: Progress
 ) -> None:
     """Stores the exemplars, unless the same ones are stored already."""
-    roles = exemplars.choose(tables, work.config.attributions.methods[0], work.config.report)
+    found = {"discovered": run.table("discovered")} if run.has_table("discovered") else {}
+    roles = exemplars.choose(tables | found, work.config.attributions.methods[0], work.config.report)
     if [(e.sample_id, e.role) for e in run.read_exemplars()] == list(roles.items()):
         return
     progress.say("drawing the exemplars")
@@ -299,7 +391,9 @@ def _check_quarantine(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFr
         )
 
 
-def _outcome(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def _outcome(
+    config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame], manifest: Mapping[str, Any]
+) -> dict[str, Any]:
     """The manifest's numbers."""
     from audit.model_checks import warnings
 
@@ -310,18 +404,10 @@ def _outcome(config: RunConfig, plan: Plan, tables: dict[str, pd.DataFrame]) -> 
             "quarantined": len(tables["quarantine"]),
         },
         "n_gradients": int(tables["attributions"]["n_gradients"].sum()),
-        "warnings": list(warnings(tables["predictions"], plan.classes)),
+        "warnings": [
+            *warnings(tables["predictions"], plan.classes),
+            *manifest.get("reuse", {}).get("notes", []),
+        ],
         "data": {"path": str(config.data.path), "region_names": list(plan.region_names)},
-        "versions": versions(PACKAGES) | {"python": platform.python_version()},
+        "versions": versions() | {"python": platform.python_version()},
     }
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of the installed ones."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -2,10 +2,14 @@
 
     RUN/manifest.json          the run's facts
     RUN/shards/00007/*.parquet the score tables of one shard; the folder exists whole or not at all
+    RUN/reused/00000/          the same of the samples whose scores an earlier run knew
+    RUN/attributed/00007/      maps of the samples that were drawn, in a run that samples
     RUN/discovered/00003/      what the search for confounds without a name found for one class
     RUN/interventions/00007/   the same for the interventions, a phase of its own; `fingerprint` says of which
     RUN/tables/*.parquet       the score tables of the run, and what was judged from them
     RUN/exemplars/*.npz        images and maps of the samples that the report shows
+    RUN/sheets/*.npz           small pictures of many samples, for the gallery
+    RUN/demonstrations/*.npz   interventions on a few samples, before and after
     RUN/report/index.html      the report
 
 Every file and folder gets its final name by a rename after its bytes are on the disk, so whatever is visible under a
@@ -20,6 +24,8 @@ import json
 import os
 import platform
 import shutil
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +36,10 @@ import pandas as pd
 
 from audit import tables as schema
 from audit.errors import RunError, StorageError
-from audit.types import Exemplar
+from audit.types import Demonstration, Exemplar
+from reports.sheets import Sheet
 
-PARTIAL = ".partial"
+PARTIAL, BEGUN = ".partial", ".begun"
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,9 @@ class ShardFolder:
 
     def begin(self, index: int) -> None:
         """Notes that a worker took this shard up; who dies while it is noted is a suspect."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._begun(index).touch()
+        with storing(self._begun(index)):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._begun(index).touch()
 
     def was_begun(self, index: int) -> bool:
         """Whether a worker took this shard up and did not finish it."""
@@ -64,7 +72,7 @@ class ShardFolder:
 
     def forget_begun(self, index: int) -> None:
         """Forgets that a worker took this shard up."""
-        self._begun(index).unlink(missing_ok=True)
+        _remove(self._begun(index))
 
     def write(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
         """Stores the tables of one shard, whole or not at all; a shard that exists already is kept."""
@@ -97,7 +105,7 @@ class ShardFolder:
         return {table.name: _read_parquet(shard / f"{table.name}.parquet", table) for table in self.tables}
 
     def _begun(self, index: int) -> Path:
-        return self.path / f"{index:05d}.begun"
+        return self.path / f"{index:05d}{BEGUN}"
 
 
 class Run:
@@ -107,10 +115,14 @@ class Run:
         self.path = path
         self.shards = path / "shards"
         self.scored = ShardFolder(self.shards, schema.SAMPLE_TABLES)
+        self.reused = ShardFolder(path / "reused", schema.SAMPLE_TABLES)
+        self.attributed = ShardFolder(path / "attributed", (schema.ATTRIBUTIONS, schema.CONFOUNDS))
         self.discovered = ShardFolder(path / "discovered", schema.DISCOVERY_TABLES)
         self.intervened = ShardFolder(path / "interventions", (schema.INTERVENTIONS,))
         self.tables = path / "tables"
         self.exemplars = path / "exemplars"
+        self.sheets = path / "sheets"
+        self.demonstrations = path / "demonstrations"
         self.report = path / "report"
         self.manifest_path = path / "manifest.json"
 
@@ -121,8 +133,10 @@ class Run:
         Raises:
             RunError: another process writes this run, or the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as lock:
+        with storing(self.path / "lock"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -166,7 +180,7 @@ class Run:
 
     def drop_table(self, name: str) -> None:
         """Removes one table of the run, if it has it."""
-        (self.tables / f"{name}.parquet").unlink(missing_ok=True)
+        _remove(self.tables / f"{name}.parquet")
 
     def begin_shard(self, index: int) -> None:
         """Notes that a worker took this shard up to score it."""
@@ -187,8 +201,7 @@ class Run:
         """Forgets what was discovered, and the interventions, which may be of it."""
         for table in (schema.DISCOVERED, schema.DISCOVERED_REGIONS):
             self.drop_table(table.name)
-        if self.discovered.path.exists():
-            shutil.rmtree(self.discovered.path)
+        _remove(self.discovered.path)
         self.drop_interventions()
 
     def _begin(self, folder: ShardFolder, fingerprint: str, drop: Callable[[], None]) -> None:
@@ -203,43 +216,62 @@ class Run:
 
     def drop_interventions(self) -> None:
         """Forgets all interventions, finished or not."""
-        (self.tables / f"{schema.INTERVENTIONS.name}.parquet").unlink(missing_ok=True)
-        if self.intervened.path.exists():
-            shutil.rmtree(self.intervened.path)
+        self.drop_table(schema.INTERVENTIONS.name)
+        for folder in (self.intervened.path, self.demonstrations):
+            _remove(folder)
 
     def clear_partial(self) -> None:
         """Removes what an interrupted run left half written."""
-        for folder in (self.path, *self._phases, self.tables, self.exemplars):
+        for folder in (self.path, *self._phases, self.tables, self.exemplars, self.sheets):
             if folder.exists():
                 for entry in folder.iterdir():
-                    if PARTIAL in entry.name:
-                        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+                    if PARTIAL in entry.name or entry.suffix == BEGUN:
+                        _remove(entry)
 
     def clear_results(self) -> None:
         """Removes everything that a run computed; for a run that starts anew."""
-        for folder in (*self._phases, self.tables, self.exemplars, self.report):
-            if folder.exists():
-                shutil.rmtree(folder)
+        for folder in (
+            *self._phases,
+            self.tables,
+            self.exemplars,
+            self.sheets,
+            self.demonstrations,
+            self.report,
+        ):
+            _remove(folder)
 
     def write_shard(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
         """Stores the score tables of one shard, whole or not at all; a shard that exists already is kept."""
         self.scored.write(index, frames)
 
-    def merge_shards(self) -> dict[str, pd.DataFrame]:
-        """The score tables of all finished shards in the order of the plan, stored as the run's tables."""
-        return self._merged(self.scored)
+    def merge_shards(self, order: Mapping[str, int] | None = None) -> dict[str, pd.DataFrame]:
+        """The score tables of all finished shards, stored as the run's tables.
+
+        Args:
+            order: places of the samples by id, for a run that took some of them over; other ids, faults of
+                reading, come last. None leaves shards as they lie.
+        """
+        parts = [folder.merged() for folder in (self.reused, self.scored)]
+        merged = {t.name: schema.joined(t, [part[t.name] for part in parts]) for t in schema.SAMPLE_TABLES}
+        if order is not None:
+            merged = {
+                name: part.sort_values(
+                    "sample_id", key=lambda ids: ids.map(order), kind="stable", ignore_index=True
+                )
+                for name, part in merged.items()
+            }
+        return self._stored(merged)
 
     def merge_interventions(self) -> pd.DataFrame:
         """The table of all finished interventions in the order of their plan, stored as the run's."""
-        return self._merged(self.intervened)[schema.INTERVENTIONS.name]
+        return self._stored(self.intervened.merged())[schema.INTERVENTIONS.name]
 
     @property
     def _phases(self) -> tuple[Path, ...]:
         """The folders of everything that is worked on shard by shard."""
-        return self.shards, self.discovered.path, self.intervened.path
+        return self.shards, self.reused.path, self.attributed.path, self.discovered.path, self.intervened.path
 
-    def _merged(self, folder: "ShardFolder") -> dict[str, pd.DataFrame]:
-        merged = folder.merged()
+    def _stored(self, merged: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         for name, table_frame in merged.items():
             self.write_table(name, table_frame)
         return merged
@@ -277,16 +309,7 @@ class Run:
 
     def write_exemplars(self, exemplars: Iterable[Exemplar]) -> None:
         """Replaces the exemplars; one file each, in order."""
-        partial = self.path / f"exemplars{PARTIAL}"
-        if partial.exists():
-            shutil.rmtree(partial)
-        with storing(self.exemplars):
-            partial.mkdir(parents=True)
-            for number, exemplar in enumerate(exemplars):
-                _write_exemplar(partial / f"{number:05d}.npz", exemplar)
-            if self.exemplars.exists():
-                shutil.rmtree(self.exemplars)
-            partial.rename(self.exemplars)
+        _write_pictures(self.exemplars, map(packed_exemplar, exemplars))
 
     def read_exemplars(self) -> tuple[Exemplar, ...]:
         """The exemplars in stored order; none where there are none yet."""
@@ -294,18 +317,42 @@ class Run:
             return ()
         return tuple(_read_exemplar(path) for path in sorted(self.exemplars.glob("*.npz")))
 
+    def write_sheet(self, sheet: Sheet) -> None:
+        """Stores a sheet of small pictures under its own name, whole or not at all."""
+        path = self.sheets / f"{sheet.name}.npz"
+        with storing(path):
+            self.sheets.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f"{sheet.name}{PARTIAL}-{platform.node()}-{os.getpid()}.npz")
+            np.savez(partial, allow_pickle=False, **_packed_sheet(sheet))
+            partial.replace(path)
+
+    def read_sheets(self) -> Iterator[Sheet]:
+        """The sheets in the order of their names; none where there are none."""
+        for path in sorted(self.sheets.glob("*.npz")) if self.sheets.exists() else ():
+            if PARTIAL not in path.name:
+                yield _read_sheet(path)
+
+    def write_demonstrations(self, demonstrations: Iterable[Demonstration]) -> None:
+        """Replaces the demonstrations; one file each, in order."""
+        _write_pictures(self.demonstrations, map(_packed_demonstration, demonstrations))
+
+    def read_demonstrations(self) -> tuple[Demonstration, ...]:
+        """The demonstrations in stored order; none where there are none."""
+        if not self.demonstrations.exists():
+            return ()
+        return tuple(_read_demonstration(path) for path in sorted(self.demonstrations.glob("*.npz")))
+
     def write_report(self, files: Mapping[str, str | bytes]) -> Path:
         """Replaces the report; returns its first page."""
-        partial = self.path / f"report{PARTIAL}"
-        if partial.exists():
-            shutil.rmtree(partial)
+        partial = self.path / f"report{PARTIAL}-new"
+        _remove(partial)
         with storing(self.report):
             for name, content in files.items():
                 path = partial / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-            if self.report.exists():
-                shutil.rmtree(self.report)
+                _sync(path)
+            _remove(self.report)
             partial.rename(self.report)
         return self.report / "index.html"
 
@@ -329,44 +376,152 @@ def digest(value: Any) -> str:
 
 
 def _write_parquet(path: Path, table_frame: pd.DataFrame, table: schema.Table) -> None:
-    schema.check(table_frame, table).to_parquet(path, index=False, compression="zstd")
+    checked = schema.check(table_frame, table)
+    # A bit that flips on the disk would still be a number: checksums tell.
+    checked.to_parquet(path, index=False, compression="zstd", write_page_checksum=True)
     _sync(path)
 
 
 def _read_parquet(path: Path, table: schema.Table) -> pd.DataFrame:
     try:
-        read = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as Parquet: {error}") from None
+        read = pd.read_parquet(path, page_checksum_verification=True)
+    except _DAMAGED as error:
+        raise _damaged(path, "Parquet", error) from None
     return schema.check(read, table)
 
 
-def _write_exemplar(path: Path, exemplar: Exemplar) -> None:
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What libraries raise over a damaged file, wherever the damage lies."""
+
+
+def _damaged(path: Path, form: str, error: BaseException) -> RunError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return RunError(
+        f"{path}: cannot be read as {form}: {cause}; remove the folder {path.parent} and run the same command again, "
+        "which computes what is missing"
+    )
+
+
+def _write_pictures(folder: Path, packed: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Replaces a folder of pictures, whole or not at all."""
+    partial = folder.with_name(f"{folder.name}{PARTIAL}-new")
+    _remove(partial)
+    with storing(folder):
+        partial.mkdir(parents=True)
+        for number, arrays in enumerate(packed):
+            np.savez_compressed(partial / f"{number:05d}.npz", allow_pickle=False, **arrays)
+            _sync(partial / f"{number:05d}.npz")
+        _remove(folder)
+        partial.rename(folder)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The arrays of a file of pictures."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            yield stored
+    except _DAMAGED as error:
+        raise _damaged(path, "pictures", error) from None
+
+
+_DEMONSTRATION_WORDS = ("sample_id", "label", "confound", "kind", "fill")
+_DEMONSTRATION_ARRAYS = ("image", "after", "control", "foreground", "region")
+
+
+def _packed_demonstration(shown: Demonstration) -> dict[str, np.ndarray]:
+    words = {name: getattr(shown, name) for name in _DEMONSTRATION_WORDS}
+    return {name: getattr(shown, name) for name in _DEMONSTRATION_ARRAYS} | {
+        "words": np.array(json.dumps(words))
+    }
+
+
+def _read_demonstration(path: Path) -> Demonstration:
+    with _opened(path) as stored:
+        arrays = {name: stored[name] for name in _DEMONSTRATION_ARRAYS}
+        return Demonstration(**json.loads(str(stored["words"])), **arrays)
+
+
+def packed_exemplar(exemplar: Exemplar) -> dict[str, np.ndarray]:
+    """An exemplar as named arrays."""
     words = {name: getattr(exemplar, name) for name in ("sample_id", "label", "predicted", "role")}
     words |= {"regions": list(exemplar.regions), "maps": list(exemplar.maps)}
     arrays = {f"region_{number}": region for number, region in enumerate(exemplar.regions.values())}
     arrays |= {f"map_{number}": map_ for number, map_ in enumerate(exemplar.maps.values())}
-    arrays |= {
+    return arrays | {
         "words": np.array(json.dumps(words)),
         "image": exemplar.image,
         "foreground": exemplar.foreground,
     }
-    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def _read_exemplar(path: Path) -> Exemplar:
-    with np.load(path, allow_pickle=False) as stored:
+    with _opened(path) as stored:
+        return unpacked_exemplar(stored)
+
+
+def unpacked_exemplar(stored: Mapping[str, np.ndarray]) -> Exemplar:
+    """The exemplar of `packed_exemplar`."""
+    words = json.loads(str(stored["words"]))
+    return Exemplar(
+        sample_id=words["sample_id"],
+        label=words["label"],
+        predicted=words["predicted"],
+        role=words["role"],
+        image=stored["image"],
+        foreground=stored["foreground"],
+        regions={name: stored[f"region_{number}"] for number, name in enumerate(words["regions"])},
+        maps={name: stored[f"map_{number}"] for number, name in enumerate(words["maps"])},
+    )
+
+
+def _packed_sheet(sheet: Sheet) -> dict[str, np.ndarray]:
+    words = {name: getattr(sheet, name) for name in ("sample_ids", "digests", "shape")}
+    words["pictures"] = list(sheet.pictures)
+    arrays = {
+        f"picture_{number}": np.frombuffer(picture, dtype=np.uint8)
+        for number, picture in enumerate(sheet.pictures.values())
+    }
+    return arrays | {"words": np.array(json.dumps(words))}
+
+
+def _read_sheet(path: Path) -> Sheet:
+    with _opened(path) as stored:
         words = json.loads(str(stored["words"]))
-        return Exemplar(
-            sample_id=words["sample_id"],
-            label=words["label"],
-            predicted=words["predicted"],
-            role=words["role"],
-            image=stored["image"],
-            foreground=stored["foreground"],
-            regions={name: stored[f"region_{number}"] for number, name in enumerate(words["regions"])},
-            maps={name: stored[f"map_{number}"] for number, name in enumerate(words["maps"])},
+        height, width = words["shape"]
+        return Sheet(
+            sample_ids=tuple(words["sample_ids"]),
+            digests=tuple(words["digests"]),
+            shape=(height, width),
+            pictures={
+                name: stored[f"picture_{number}"].tobytes() for number, name in enumerate(words["pictures"])
+            },
         )
+
+
+def _remove(path: Path) -> None:
+    """Removes a file or a folder if it is there; a folder is renamed first, so no part of it stays under its name."""
+    with storing(path):
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        doomed = path
+        if PARTIAL not in path.name:
+            doomed = path.with_name(path.name + PARTIAL)
+            if doomed.exists():
+                shutil.rmtree(doomed)
+            path.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def _sync(path: Path) -> None:
