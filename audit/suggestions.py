@@ -2,17 +2,20 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import pandas as pd
 
 from audit.bonds import bonds
+from audit.interventions import WHOLE_BACKGROUND
 from audit.types import ClassVerdict, Status, Suggestion, VerdictLimits
 from audit.verdicts import points, presence
 
 WITHOUT, WITH = "add without confound", "add with confound"
+REPRESENTATIVE = "add representative"
+"""Of a class that is undecided for want of samples."""
 N_EXEMPLARS = 4
 
 
@@ -62,10 +65,11 @@ class _Finding:
 def suggest(
     verdicts: Sequence[ClassVerdict], tables: Mapping[str, pd.DataFrame], limits: VerdictLimits
 ) -> tuple[Suggestion, ...]:
-    """What to add so that a confound no longer tells a flagged class.
+    """What to add so that a confound no longer tells a flagged class, and so that undecided classes can be judged.
 
     Args:
-        verdicts: of every class and method; those that are suspect or spurious with a confound count.
+        verdicts: of every class and method; those count that are suspect or spurious with a confound, or undecided
+            with a number of samples that would decide.
         tables: `predictions`, `confounds` and, where they were measured, `properties` of the run.
         limits: its `association_targets`; the first gives `n_to_add`, the others stand in the text.
 
@@ -73,7 +77,8 @@ def suggest(
         For each flagged class and confound up to two suggestions, one for each side; none where the
         association is at the target already or there is no other class. Classes that share a confound are
         solved together, since what one gets changes what the others are compared with; photos that a third
-        class gets serve all of them.
+        class gets serve all of them. For each class that no method flags and one leaves undecided a suggestion of
+        representative photos.
     """
     flagged = dict.fromkeys(
         (verdict.label, verdict.confound)
@@ -91,7 +96,29 @@ def suggest(
             key = (wish.label, wish.kind, wish.confound)
             if key not in wishes or wish.n_to_add > wishes[key].n_to_add:
                 wishes[key] = wish
-    return tuple(wishes.values())
+    return (*wishes.values(), *_representative(verdicts, tables["predictions"]))
+
+
+def _representative(verdicts: Sequence[ClassVerdict], predictions: pd.DataFrame) -> Iterator[Suggestion]:
+    """Photos of classes that are undecided for want of samples, as many as the most demanding method needs.
+
+    Where a part of the class's samples could not be measured, as large a part of the new ones will not be.
+    """
+    by_label: dict[str, list[ClassVerdict]] = {}
+    for verdict in verdicts:
+        by_label.setdefault(verdict.label, []).append(verdict)
+    for label, own in by_label.items():
+        is_flagged = any(v.status in (Status.SUSPECT, Status.SPURIOUS) for v in own)
+        missing = [v for v in own if v.status is Status.UNDECIDED and v.n_needed > v.n > 0]  # false for NaN
+        if is_flagged or not missing:
+            continue
+        n_class = int((predictions["label"] == label).sum())
+        n_to_add = max(math.ceil((v.n_needed - v.n) * n_class / v.n) for v in missing)
+        text = (
+            f"Add about {n_to_add} more {label} photos like those there are (now {n_class}): whether {label} is sound "
+            "is undecided, and as many would decide it."
+        )
+        yield Suggestion(label, REPRESENTATIVE, "", n_class, n_class, n_to_add, text, ())
 
 
 def least_additions(counts: Counts, target: float) -> tuple[int, int]:
@@ -222,9 +249,16 @@ def _shown(
     """Which samples have a confound of a class, and the words for photos without and with it.
 
     Bool by row of `predictions`. A global property is had by the samples that are nearer to what is typical of the
-    class; where it was not measured it is not had. None for the background as a whole: it is on every photo, so there
-    is no count of photos with and without it.
+    class; where it was not measured it is not had. A background as a whole is on every photo, and nothing tells whose
+    it is like: every photo counts as on a background of its own class.
     """
+    if confound == WHOLE_BACKGROUND:
+        shows = tables["predictions"]["label"] == label
+        return (
+            shows,
+            "on backgrounds like those of other classes",
+            f"on backgrounds like those of {label} photos",
+        )
     visible = presence(tables)
     if confound in visible.columns:
         return visible[confound], f"without a visible {confound}", f"with a visible {confound}"
@@ -316,6 +350,8 @@ def _text(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]
         f"For {points(target)} points: {_pair_text(_joint_additions(group, target).of(finding))}."
         for target in further
     ]
+    if finding.confound == WHOLE_BACKGROUND:
+        sentences.append("This counts as though no such photo were there; where some are, fewer will do.")
     return " ".join(sentences)
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 from fractions import Fraction
@@ -240,4 +241,22 @@ def test_a_file_type_is_balanced_by_its_name():
     tables |= {"properties": frame(PROPERTIES, rows)}
     (first, _) = suggest([verdict("t-shirt", confound="file type")], tables, limits(0.5))
     assert "t-shirt photos whose file type is not PNG (now 0 of 20)" in first.text
-    assert suggest([verdict("t-shirt", confound="background")], tables, limits(0.5)) == ()
+
+
+def test_backgrounds_are_counted_as_though_each_told_its_class():
+    tables = tables_of(**{"t-shirt": (3, 10), "shoes": (0, 10)})
+    without, with_ = suggest([verdict("t-shirt", confound="background")], tables, limits(0.5))
+    # 10 of 10 and 0 of 10 to a half takes 7, whatever faces there are.
+    assert (without.n_now, without.n_to_add + with_.n_to_add) == (0, 7)
+    assert "t-shirt photos on backgrounds like those of other classes" in without.text
+    assert without.text.endswith("where some are, fewer will do.")
+
+
+def test_an_undecided_class_gets_as_many_photos_as_decide():
+    found = dataclasses.replace(verdict("shirt", Status.UNDECIDED, confound=None), n=8, n_needed=24)
+    tables = tables_of(shirt=(0, 10), shoes=(0, 10))  # two of ten could not be measured
+    (only,) = suggest([found], tables, limits(0.5))
+    assert (only.label, only.kind, only.n_class, only.n_to_add) == ("shirt", "add representative", 10, 20)
+    frame(SUGGESTIONS, [only])
+    assert suggest([found, verdict("shirt", Status.SUSPECT, confound=None)], tables, limits(0.5)) == ()
+    assert suggest([dataclasses.replace(found, n_needed=math.nan)], tables, limits(0.5)) == ()
