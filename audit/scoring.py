@@ -70,7 +70,7 @@ def score_predictions(
     confidence = ranked[:, -1]
     margin = confidence - ranked[:, -2] if probabilities.shape[1] > 1 else confidence
     predicted = probabilities.argmax(axis=1)
-    entropy = _entropy(probabilities)
+    entropy = entropy_of(probabilities)
     return frame(
         PREDICTIONS,
         [
@@ -115,7 +115,7 @@ def score_confounds(batch: Batch, outcome: Outcome, scoring: Scoring) -> pd.Data
     rows = []
     edges = edge_maps(batch.images) if batch.regions else np.zeros(batch.foreground.shape)
     for method, attribution in outcome.attributions.items():
-        mass = _mass(attribution.maps, scoring.polarity)
+        mass = mass_of(attribution.maps, scoring.polarity)
         untrained = _untrained_mass(outcome, method, scoring.polarity)
         for confound in sorted(batch.regions):
             region = batch.regions[confound]
@@ -177,7 +177,7 @@ def _attribution_rows(
     """The rows of one method."""
     attribution = outcome.attributions[method]
     correct = outcome.probabilities.argmax(axis=1) == batch.labels
-    mass = _mass(attribution.maps, scoring.polarity)
+    mass = mass_of(attribution.maps, scoring.polarity)
     scores = _map_scores(mass, batch.foreground, correct)
     scores["edge_mass_inside"] = edges
     scores["untrained_mass_inside"] = metrics.mass_inside(
@@ -221,7 +221,7 @@ def _map_scores(mass: np.ndarray, foreground: np.ndarray, correct: np.ndarray) -
     }
 
 
-def _mass(maps: np.ndarray, polarity: str) -> np.ndarray:
+def mass_of(maps: np.ndarray, polarity: str) -> np.ndarray:
     """The mass of the maps; a map with a value that is not finite has none: no share of it means anything."""
     is_finite = np.isfinite(maps).all(axis=(1, 2), keepdims=True)
     return metrics.to_mass(np.where(is_finite, maps, np.float32(0)), polarity)
@@ -230,7 +230,7 @@ def _mass(maps: np.ndarray, polarity: str) -> np.ndarray:
 def _untrained_mass(outcome: Outcome, method: str, polarity: str) -> np.ndarray:
     """The mass of the untrained model's maps; none, so that no share can be measured, where it was not asked."""
     known = outcome.untrained.get(method)
-    return np.zeros(outcome.attributions[method].maps.shape) if known is None else _mass(known, polarity)
+    return np.zeros(outcome.attributions[method].maps.shape) if known is None else mass_of(known, polarity)
 
 
 def _reasons(mass: np.ndarray, maps: np.ndarray, foreground: np.ndarray, edges: np.ndarray) -> list[str]:
@@ -250,7 +250,7 @@ def _reasons(mass: np.ndarray, maps: np.ndarray, foreground: np.ndarray, edges: 
     return ["; ".join(text for is_so, text in faults if is_so[row]) for row in range(len(maps))]
 
 
-def _entropy(probabilities: np.ndarray) -> np.ndarray:
+def entropy_of(probabilities: np.ndarray) -> np.ndarray:
     """Entropy of each normalised row in nats, float64 (B,), 0 or more."""
     total = probabilities.sum(axis=1, keepdims=True)
     share = np.divide(probabilities, total, out=np.zeros_like(probabilities), where=total > 0)

@@ -17,6 +17,7 @@ import pandas as pd
 from audit import tables as schema
 from audit.attributions import AttributionMethod
 from audit.classifier import Classifier
+from audit.features import score_features
 from audit.nulls import untrained_maps
 from audit.scoring import (
     Outcome,
@@ -26,14 +27,16 @@ from audit.scoring import (
     score_predictions,
     score_properties,
 )
-from audit.types import Batch, Sample
+from audit.types import AttributionBatch, Batch, MapStatus, Sample
 from pipelines.config import RunConfig
+from pipelines.gallery import Album
+from pipelines.origins import annotation_digest, origin
 from pipelines.own_inputs import OwnInputs
 from pipelines.quiet import load_tensorflow
 from pipelines.readers._annotations import Fault
 from pipelines.regions import RegionFinder
 from pipelines.shards import GLOBAL, Shard
-from pipelines.storage import Run
+from pipelines.storage import Run, storing
 
 LOOKAHEAD = 2
 """Batches decoded ahead of the model: enough to hide decoding, few enough for memory not to notice."""
@@ -54,6 +57,10 @@ class Work:
         region_names: the dataset's own region names.
         threads: of TensorFlow in this worker; None leaves them as they are.
         untrained_shares: share of the samples that the untrained model is asked about, by label.
+        picture_shares: share of the samples that get small pictures for the gallery, by label.
+        settings: digest of what the scores of every sample depend on (`origins.deciding`); empty where nothing is
+            to be remembered.
+        earlier: the folder of an earlier run whose results may be taken over; None takes none.
     """
 
     config: RunConfig
@@ -61,21 +68,28 @@ class Work:
     region_names: tuple[str, ...]
     threads: int | None
     untrained_shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    picture_shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    settings: str = ""
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What comes back from a worker; the numbers themselves are in the shard's folder."""
+    """What comes back from a worker; the numbers themselves are in the shard's folder.
+
+    `batch_size` is how many rows a call of the model had in the end, None where that is not known.
+    """
 
     index: int
     n_samples: int
     n_quarantined: int
     seconds: float
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The model and the tools of one worker, made once."""
+    """The model and the tools of one worker, made once; `batch_size` is the classifier's as it was loaded."""
 
     classifier: Classifier
     classes: tuple[str, ...]
@@ -85,6 +99,7 @@ class Workshop:
     model: Mapping[str, object]
     untrained: "Untrained"
     own_inputs: OwnInputs | None = None
+    batch_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,11 @@ def audit_shard(work: Work, shard: Shard) -> ShardRecord:
     frames = score_samples(work, shard.samples, shard.faults)
     run.write_shard(shard.index, frames)
     return ShardRecord(
-        shard.index, len(frames["predictions"]), len(frames["quarantine"]), time.monotonic() - started
+        shard.index,
+        len(frames["predictions"]),
+        len(frames["quarantine"]),
+        time.monotonic() - started,
+        rows_a_call(work),
     )
 
 
@@ -123,9 +142,12 @@ def score_samples(
     """The score tables of some samples; unreadable ones are rows of `quarantine`."""
     shop = workshop(work)
     by_id = {sample.sample_id: sample for sample in samples}
+    # Before a file is read: what changes between the two would else be taken for what was scored.
+    annotations = {sample.sample_id: annotation_digest(sample) for sample in samples}
     scoring = Scoring(shop.classes, work.config.attributions.polarity)
     parts: dict[str, list[pd.DataFrame]] = {table.name: [] for table in schema.SAMPLE_TABLES}
     found = list(faults)
+    album = Album(Run(work.out), work.config.attributions.polarity)
     for batch, digests, batch_faults in load_batches(work, samples):
         found += batch_faults
         if batch is None:
@@ -137,21 +159,70 @@ def score_samples(
             batch, probabilities = rows_of(batch, is_finite), probabilities[is_finite]
         if not batch.sample_ids:
             continue
-        outcome = with_untrained(work, shop, batch, attribute(work, shop, batch, probabilities))
+        if work.config.run.sampling:
+            outcome = without_maps(shop, batch, probabilities)
+        else:
+            outcome = with_untrained(work, shop, batch, attribute(work, shop, batch, probabilities))
+            album.add(batch, outcome, digests, _drawn(work, shop, batch, "picture", work.picture_shares))
         in_batch = [by_id[sample_id] for sample_id in batch.sample_ids]
         in_order = [digests[sample_id] for sample_id in batch.sample_ids]
         parts["predictions"].append(
             score_predictions(in_batch, in_order, outcome.probabilities, shop.classes)
         )
-        parts["attributions"].append(score_attributions(batch, outcome, scoring))
+        if not work.config.run.sampling:
+            parts["attributions"].append(score_attributions(batch, outcome, scoring))
         parts["confounds"].append(score_confounds(batch, outcome, scoring))
         if GLOBAL in work.config.confounds.use:
             parts["properties"].append(score_properties(batch))
+        for name, rows in features_of(work, batch, outcome.probabilities).items():
+            parts[name].append(rows)
+        is_drawn = _drawn(work, shop, batch, "untrained", work.untrained_shares)
+        parts["origins"].append(_origins(work, batch.sample_ids, annotations, digests, is_drawn))
+    album.close()
     parts["quarantine"].append(quarantine(found))
     order = {sample.sample_id: number for number, sample in enumerate(samples)}
     return {
         name: _in_order(schema.joined(schema.TABLES[name], frames), order) for name, frames in parts.items()
     }
+
+
+def features_of(work: Work, batch: Batch, probabilities: np.ndarray) -> dict[str, pd.DataFrame]:
+    """What needs no label, of a batch whose probabilities (B, K) are known; see `audit.features`."""
+    shop = workshop(work)
+    seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
+    return score_features(shop.classifier, batch, probabilities, shop.classes, seeds)
+
+
+def _origins(
+    work: Work,
+    sample_ids: Sequence[str],
+    annotations: Mapping[str, str],
+    images: Mapping[str, str],
+    is_drawn: np.ndarray,
+) -> pd.DataFrame:
+    """Rows of ORIGINS of samples that were just scored."""
+    rows = rows_a_call(work)
+    return schema.frame(
+        schema.ORIGINS,
+        [
+            {
+                "sample_id": sample_id,
+                "origin": origin(
+                    work.settings, annotations[sample_id], images[sample_id], is_drawn=drawn, rows=rows
+                ),
+            }
+            for sample_id, drawn in zip(sample_ids, is_drawn.tolist(), strict=True)
+        ],
+    )
+
+
+def rows_a_call(work: Work) -> int:
+    """Rows that a call of the model has: as configured, or fewer where memory ran out."""
+    shop = workshop(work)
+    untrained = [shop.untrained.classifier] if "classifier" in vars(shop.untrained) else []
+    rows = min(one.batch_size for one in (shop.classifier, *untrained))
+    # A model that takes a number of rows of its own has that one from the start.
+    return work.config.run.batch_size if rows == shop.batch_size else rows
 
 
 def _in_order(table: pd.DataFrame, order: Mapping[str, int]) -> pd.DataFrame:
@@ -201,15 +272,44 @@ def attribute(work: Work, shop: Workshop, batch: Batch, probabilities: np.ndarra
     return Outcome(probabilities, explained, maps)
 
 
-def with_untrained(work: Work, shop: Workshop, batch: Batch, outcome: Outcome) -> Outcome:
-    """The outcome with the maps of the untrained model, for the samples of the batch that are drawn for it.
+def without_maps(shop: Workshop, batch: Batch, probabilities: np.ndarray) -> Outcome:
+    """What is known of a batch before maps are made: maps without mass, so that no share of it is measured."""
+    n = len(batch.sample_ids)
+    unknown = np.full(n, np.nan)
+    empty = AttributionBatch(
+        np.zeros(batch.foreground.shape, dtype=np.float32),
+        np.full(n, MapStatus.EMPTY, dtype=object),
+        unknown,
+        unknown,
+        np.zeros(n, dtype=np.int64),
+        (batch.foreground.shape[1], batch.foreground.shape[2]),
+    )
+    return Outcome(probabilities, batch.labels, dict.fromkeys(shop.methods, empty))
 
-    Whether a sample is drawn depends on its label's share, the run's seed and its own id.
-    """
-    labels = [shop.classes[label] for label in batch.labels]
-    places = sample_seeds(work.config.run.seed, [f"untrained:{s}" for s in batch.sample_ids]) / 2.0**64
-    shares = [work.untrained_shares.get(label, 0.0) for label in labels]
-    is_drawn = np.array([place < share for place, share in zip(places, shares, strict=True)])
+
+def attribute_samples(work: Work, samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
+    """The tables `attributions` and `confounds` of samples that were drawn, in a run that samples."""
+    shop = workshop(work)
+    scoring = Scoring(shop.classes, work.config.attributions.polarity)
+    parts: dict[str, list[pd.DataFrame]] = {schema.ATTRIBUTIONS.name: [], schema.CONFOUNDS.name: []}
+    album = Album(Run(work.out), work.config.attributions.polarity)
+    for batch, digests, _ in load_batches(work, samples):
+        if batch is not None:
+            probabilities = shop.classifier.probabilities(batch.images)
+            outcome = with_untrained(work, shop, batch, attribute(work, shop, batch, probabilities))
+            album.add(batch, outcome, digests, _drawn(work, shop, batch, "picture", work.picture_shares))
+            parts[schema.ATTRIBUTIONS.name].append(score_attributions(batch, outcome, scoring))
+            parts[schema.CONFOUNDS.name].append(score_confounds(batch, outcome, scoring))
+    album.close()
+    order = {sample.sample_id: number for number, sample in enumerate(samples)}
+    return {
+        name: _in_order(schema.joined(schema.TABLES[name], frames), order) for name, frames in parts.items()
+    }
+
+
+def with_untrained(work: Work, shop: Workshop, batch: Batch, outcome: Outcome) -> Outcome:
+    """The outcome with the maps of the untrained model, for the samples of the batch that are drawn for it."""
+    is_drawn = _drawn(work, shop, batch, "untrained", work.untrained_shares)
     if not is_drawn.any() or not shop.classifier.weight_groups:
         return outcome  # without weights to draw anew the "untrained" model would be the trained one
     seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
@@ -225,6 +325,28 @@ def with_untrained(work: Work, shop: Workshop, batch: Batch, outcome: Outcome) -
         whole[name] = np.full((len(is_drawn), *maps.shape[1:]), np.nan, dtype=np.float32)
         whole[name][is_drawn] = maps
     return dataclasses.replace(outcome, untrained=whole)
+
+
+def _drawn(work: Work, shop: Workshop, batch: Batch, what: str, shares: Mapping[str, float]) -> np.ndarray:
+    """bool (B,): see `drawn`."""
+    return drawn(
+        work.config.run.seed, what, batch.sample_ids, [shop.classes[one] for one in batch.labels], shares
+    )
+
+
+def drawn(
+    seed: int, what: str, sample_ids: Sequence[str], labels: Sequence[str], shares: Mapping[str, float]
+) -> np.ndarray:
+    """bool (B,): whether a sample is drawn for `what`; by its label's share, the run's seed and its own id."""
+    places = sample_seeds(seed, [f"{what}:{sample_id}" for sample_id in sample_ids]) / 2.0**64
+    return np.asarray(places < np.array([shares.get(label, 0.0) for label in labels]))
+
+
+def in_random_order(seed: int, samples: Iterable[Sample]) -> list[Sample]:
+    """Samples by their place in the draw for the untrained model: those that it is asked about come first."""
+    by_place = list(samples)
+    places = sample_seeds(seed, [f"untrained:{sample.sample_id}" for sample in by_place]).tolist()
+    return [sample for _, sample in sorted(zip(places, by_place, strict=True), key=lambda pair: pair[0])]
 
 
 def untrained_shares(labels: Iterable[str], per_class: int) -> dict[str, float]:
@@ -284,7 +406,8 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
     loaded = load_classifier(config.model, batch_size=config.run.batch_size, callers=1 if threads == 1 else 2)
     settings = config.attributions
     cache = config.run.cache or out / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
+    with storing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
     methods = {
         name: _with_cache(build(name, settings.parameters, settings.error_budget), cache)
         for name in settings.methods
@@ -304,6 +427,7 @@ def _workshop(config_json: str, out: Path, region_names: tuple[str, ...], thread
         loaded.description,
         Untrained(loaded.classifier, coarse),
         loaded.own_inputs,
+        loaded.classifier.batch_size,
     )
 
 

@@ -1,0 +1,143 @@
+"""Pictures that are nearly the same: by perceptual hash, within a split (redundant) and across splits (a leak)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.fft import dct
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from skimage.transform import resize
+
+from audit.tables import DUPLICATES, frame
+
+MOST_BITS = 6
+"""Hashes of 64 bits that differ in more are of different pictures; see `benchmarks/risk.py` for what was measured."""
+_SIDE, _KEPT = 32, 8
+"""Pixels a side that are transformed, and frequencies a side that are kept."""
+_PAIRS_AT_ONCE = 2**22
+"""Of uint64: 32 MB."""
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def perceptual_hashes(images: np.ndarray) -> np.ndarray:
+    """Hashes that stay nearly the same when a picture is scaled, compressed or made brighter.
+
+    A bit is set where one of the lowest 8 by 8 frequencies of the picture's luminance, 32 pixels a side, lies above
+    the median of them.
+
+    Args:
+        images: float (B, H, W, 3), RGB in [0, 1].
+
+    Returns:
+        uint64 (B,), the lowest frequency in the highest bit.
+
+    Source: Zauner. Implementation and Benchmarking of Perceptual Image Hash Functions. 2010, sec. 3.2.1.
+    """
+    grey = np.stack([resize(image @ _LUMA, (_SIDE, _SIDE), anti_aliasing=True) for image in images])
+    frequencies = dct(dct(grey, axis=1), axis=2)[:, :_KEPT, :_KEPT].reshape(len(images), -1)
+    bits = frequencies > np.median(frequencies, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
+def near_pairs(
+    hashes: np.ndarray, most_bits: int = MOST_BITS, others: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of hashes that differ in at most `most_bits` bits.
+
+    Every pair is looked at, in blocks: 100,000 pictures take some seconds and no index has to be right.
+
+    Args:
+        hashes: uint64 (N,).
+        most_bits: 0 finds equal ones.
+        others: uint64 (M,) that each hash is held against; None: the hashes against each other, each pair once.
+
+    Returns:
+        Indices of the first (into `hashes`) and of the second (into `others`, or `hashes`), and their distance in
+        bits, int64 (P,) each, sorted by the first, then the second.
+    """
+    against = hashes if others is None else others
+    found: list[np.ndarray] = [np.empty((0, 3), np.int64)]
+    n_rows = max(1, _PAIRS_AT_ONCE // max(1, len(against)))
+    for start in range(0, len(hashes), n_rows):
+        first = 0 if others is not None else start
+        distance = np.bitwise_count(hashes[start : start + n_rows, None] ^ against[None, first:])
+        rows, columns = np.nonzero(distance <= most_bits)
+        pairs = np.stack([rows + start, columns + first, distance[rows, columns]], axis=1).astype(np.int64)
+        found.append(pairs if others is not None else pairs[pairs[:, 0] < pairs[:, 1]])
+    one, other, bits = np.concatenate(found).T
+    return one, other, bits
+
+
+def find_duplicates(
+    predictions: pd.DataFrame, features: pd.DataFrame, most_bits: int = MOST_BITS
+) -> pd.DataFrame:
+    """The table DUPLICATES: every sample that has a near duplicate in the run.
+
+    Groups are closed under likeness: what is like one of a group belongs to it. The first of a group, by split and
+    sample id, counts as the original.
+
+    Args:
+        predictions: label, split and file digest of each sample.
+        features: its perceptual hash.
+        most_bits: as `near_pairs`.
+    """
+    columns = ["sample_id", "label", "split", "digest"]
+    rows = predictions[columns].merge(
+        features[["sample_id", "picture_hash"]], on="sample_id", validate="one_to_one"
+    )
+    rows = rows.sort_values(["split", "sample_id"], ignore_index=True)
+    hashes = np.array([int(text, 16) for text in rows["picture_hash"]], dtype=np.uint64)
+    one, other, bits = near_pairs(hashes, most_bits)
+    if not len(one):
+        return frame(DUPLICATES, [])
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(rows), len(rows)))
+    groups = connected_components(links, directed=False)[1]
+    nearest = _nearest(one, other, bits)
+    found = rows.loc[sorted(nearest)]
+    by_group = dict(list(found.groupby(groups[found.index])))
+    made = [_row(rows, index, by_group[groups[index]], *nearest[index]) for index in found.index]
+    return frame(DUPLICATES, made)
+
+
+def _nearest(one: np.ndarray, other: np.ndarray, bits: np.ndarray) -> dict[int, tuple[int, int]]:
+    """Of each that has a partner the nearest one, and its distance; of equally near ones the first."""
+    nearest: dict[int, tuple[int, int]] = {}
+    both_ways = np.concatenate([np.stack([bits, one, other], axis=1), np.stack([bits, other, one], axis=1)])
+    for distance, index, partner in sorted(both_ways.tolist()):
+        nearest.setdefault(index, (partner, distance))
+    return nearest
+
+
+def _row(
+    rows: pd.DataFrame, index: int, group: pd.DataFrame, nearest: int, distance: int
+) -> dict[str, object]:
+    """One sample of a group."""
+    own = rows.loc[index]
+    before = group[(group["split"] == own["split"]) & (group["label"] == own["label"])].index
+    splits, labels = sorted(group["split"].unique()), sorted(group["label"].unique())
+    return {
+        "sample_id": own["sample_id"],
+        "original": group["sample_id"].iloc[0],
+        "nearest": rows.loc[nearest, "sample_id"],
+        "distance": distance,
+        "leaks": len(splits) > 1,
+        "redundant": bool(before[0] < index),
+        "reason": _sentence(own, rows.loc[nearest], distance, splits, labels),
+    }
+
+
+def _sentence(
+    own: pd.Series, nearest: pd.Series, distance: int, splits: Sequence[str], labels: Sequence[str]
+) -> str:
+    """What the likeness means, the gravest first."""
+    if own["digest"] == nearest["digest"]:
+        likeness = f"the same file as {nearest['sample_id']}"
+    else:
+        likeness = f"nearly the same picture as {nearest['sample_id']} ({distance} of 64 bits differ)"
+    remarks = []
+    if len(splits) > 1:
+        remarks.append(f"a leak: the picture is in the splits {', '.join(splits)}")
+    if len(labels) > 1:
+        remarks.append(f"it carries the labels {', '.join(labels)}")
+    return "; ".join([likeness, *remarks])

@@ -1,0 +1,268 @@
+"""What a risk is estimated from: numbers of a picture that need no label, one column each.
+
+Beside confidence stands the same confidence with the pull of known confounds taken away, since a network is as sure of
+what a face tells it as of what a shirt does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from audit.effects import Effect, effects
+from audit.interventions import Link, Scope
+from audit.tables import N_CELLS
+from audit.types import VerdictLimits
+
+MOST_LOG_ODDS = 10.0
+"""Beyond this, what a network says of its own certainty is rounding."""
+CONFIDENCE, DISTANCE = "confidence", "unusual map"
+PRESENT, MASS, PREDICTED = "shows ", "mass on ", "predicted "
+"""Beginnings of the columns that exist once a thing, or once a class."""
+FEWEST_OF_CLASS = 10
+"""Predictions of a class below which it gets no column of its own, and no usual map."""
+MOST_CLASSES = 30
+"""Classes, the most frequently predicted first, that get a column of their own."""
+_ROUNDS = 30
+"""Of weighing and counting; bonds move by less than a hundredth long before."""
+_CELLS = [f"cell_{row}_{column}" for row in range(N_CELLS) for column in range(N_CELLS)]
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What interventions showed a confound to do to a class.
+
+    Attributes:
+        label: class that it speaks for.
+        thing: the confound.
+        log_odds: mean change of the class's log odds beyond the control's, above 0.
+    """
+
+    label: str
+    thing: str
+    log_odds: float
+
+
+@dataclass(frozen=True)
+class Bond:
+    """By what a thing multiplies the odds of its class in some data, whatever the model believes.
+
+    Attributes:
+        if_present: P(thing | class) / P(thing | other classes).
+        if_absent: the same of its absence.
+    """
+
+    if_present: float
+    if_absent: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of pictures without their labels: tables by the schemas of `audit.tables`.
+
+    Attributes:
+        features: FEATURES.
+        things: THINGS; a thing that a sample has no row of was not looked for on it.
+        probabilities: PROBABILITIES.
+    """
+
+    features: pd.DataFrame
+    things: pd.DataFrame
+    probabilities: pd.DataFrame
+
+
+def pulls_of(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits) -> tuple[Pull, ...]:
+    """What confounds were shown to do to decisions, by the interventions of a run; none where it has none.
+
+    Only effects that are certain and large enough to matter count; the change of the log odds is then the mean over
+    the necessity and the sufficiency that were shown.
+    """
+    shown: dict[tuple[str, str], list[float]] = {}
+    for effect in effects(tables, limits, 1 - limits.q):
+        if effect.scope is Scope.REGION and not effect.is_far and effect.shows(limits):
+            size = _log_odds_moved(effect, tables["interventions"])
+            shown.setdefault((effect.label, effect.confound), []).append(size)
+    return tuple(
+        Pull(label, thing, float(np.mean(sizes)))
+        for (label, thing), sizes in sorted(shown.items())
+        if np.mean(sizes) > 0
+    )
+
+
+def _log_odds_moved(effect: Effect, rows: pd.DataFrame) -> float:
+    """Mean change of the class's log odds beyond the control's, by the interventions of one effect."""
+    own = rows[
+        (rows["label"] == effect.label)
+        & (rows["confound"] == effect.confound)
+        & (rows["kind"] == effect.kind)
+        & rows["score_after"].notna()
+        & rows["score_control"].notna()
+    ]
+    moved = log_odds(own["score_after"].to_numpy()) - log_odds(own["score_control"].to_numpy())
+    per_sample = pd.Series(moved).groupby(own["sample_id"].to_numpy()).mean()
+    return float(per_sample.mean()) * (-1 if effect.link is Link.NECESSITY else 1)
+
+
+def log_odds(shares: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) of p in [0, 1], within +-MOST_LOG_ODDS."""
+    return _log_ratio(shares, 1 - shares)
+
+
+def bonds_of(
+    evidence: Evidence, pulls: Sequence[Pull], labels: Sequence[str] | np.ndarray
+) -> tuple[Bond, ...]:
+    """How often each thing with a known pull occurs in its class and in the others, by labels."""
+    own = [(np.asarray(labels) == pull.label).astype(np.float64) for pull in pulls]
+    return tuple(_bond(evidence, pull, belongs) for pull, belongs in zip(pulls, own, strict=True))
+
+
+def guessed_bonds(evidence: Evidence, pulls: Sequence[Pull]) -> tuple[Bond, ...]:
+    """The same of pictures without labels, by what the rest of each picture says.
+
+    What class a picture belongs to is weighed by the model without the pulls; the bonds follow from these weights, the
+    weights from the bonds, and so on until they settle.
+
+    Source: expectation maximisation as in Saerens, Latinne, Decaestecker 2002, Neural Computation 14, 21-41, for the
+    frequency of a thing in place of that of a class.
+    """
+    bonds: tuple[Bond, ...] = ()
+    even = even_weights(evidence, pulls)
+    for _ in range(_ROUNDS if pulls else 0):
+        weights = bound(even, evidence, pulls, bonds)
+        shares = weights["weight"] / weights.groupby("row")["weight"].transform("sum")
+        belongs = []
+        for pull in pulls:
+            own = (weights["class_name"] == pull.label).to_numpy()
+            belongs.append(np.bincount(weights["row"][own], shares[own], minlength=len(evidence.features)))
+        bonds = tuple(_bond(evidence, pull, one) for pull, one in zip(pulls, belongs, strict=True))
+    return bonds
+
+
+def even_weights(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
+    """What the model says of pictures without what it learned of confounds: rows (row, class_name, weight).
+
+    Where a thing with a known pull is seen, the model is asked without it; a thing's absence speaks against its class
+    by half of the pull, which is given back. `row` is the place in `evidence.features`, and the weights of a row have
+    any common factor.
+    """
+    places = pd.Series(np.arange(len(evidence.features)), index=evidence.features["sample_id"])
+    rows = evidence.probabilities
+    row = places.loc[rows["sample_id"]].to_numpy()
+    known = {pull.thing: presence_of(evidence, pull.thing)[row] for pull in pulls}
+    shows = (
+        np.any([present == 1 for present in known.values()], axis=0) if known else np.zeros(len(row), bool)
+    )
+    without = rows["without"].to_numpy()
+    is_taken_out = shows & ~np.isnan(without)
+    weight = np.where(is_taken_out, without, rows["probability"])
+    for pull in pulls:
+        present = known[pull.thing]
+        side = np.where((present == 1) & ~is_taken_out, 0.5, -0.5)
+        applies = (rows["class_name"] == pull.label).to_numpy() & ~np.isnan(present)
+        weight = np.where(applies, weight * np.exp(-pull.log_odds * side), weight)
+    return pd.DataFrame({"row": row, "class_name": rows["class_name"].to_numpy(), "weight": weight})
+
+
+def bound(
+    even: pd.DataFrame, evidence: Evidence, pulls: Sequence[Pull], bonds: Sequence[Bond]
+) -> pd.DataFrame:
+    """The weights with what each thing's presence or absence does mean in these data, which may be nothing at all."""
+    weight = even["weight"].to_numpy()
+    for pull, bond in zip(pulls, bonds, strict=False):
+        present = presence_of(evidence, pull.thing)[even["row"]]
+        factor = np.where(present == 1, bond.if_present, bond.if_absent)
+        applies = (even["class_name"] == pull.label).to_numpy() & ~np.isnan(present)
+        weight = np.where(applies, weight * factor, weight)
+    return even.assign(weight=weight)
+
+
+def _bond(evidence: Evidence, pull: Pull, belongs: np.ndarray) -> Bond:
+    """The bond of a thing to a class, of which each picture is with a weight in [0, 1]."""
+    present = presence_of(evidence, pull.thing)
+    looked = ~np.isnan(present)
+    own, others = belongs[looked], 1 - belongs[looked]
+    # Half a picture of each kind is added, so that what was never seen is unlikely and not impossible.
+    share, elsewhere = (
+        (float(weight @ present[looked]) + 0.5) / (float(weight.sum()) + 1) for weight in (own, others)
+    )
+    return Bond(share / elsewhere, (1 - share) / (1 - elsewhere))
+
+
+def presence_of(evidence: Evidence, thing: str, column: str = "present") -> np.ndarray:
+    """float64 (N,), a column of THINGS by sample; NaN where the thing was not looked for."""
+    rows = evidence.things[evidence.things["thing"] == thing].set_index("sample_id")[column]
+    return np.asarray(rows.reindex(evidence.features["sample_id"]), dtype=np.float64)
+
+
+def usual_maps(features: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Mean coarse map float64 (N_CELLS * N_CELLS,) of the pictures taken for a class, by its name."""
+    mapped = features[features["map_entropy"].notna()]
+    return {
+        str(name): rows[_CELLS].mean().to_numpy(dtype=np.float64)
+        for name, rows in mapped.groupby("predicted")
+        if len(rows) >= FEWEST_OF_CLASS
+    }
+
+
+def frequent_classes(features: pd.DataFrame) -> tuple[str, ...]:
+    """Classes that get a column of their own, sorted."""
+    counts = features["predicted"].value_counts()
+    frequent = counts[counts >= FEWEST_OF_CLASS].sort_index().sort_values(ascending=False, kind="stable")
+    return tuple(sorted(map(str, frequent.index[:MOST_CLASSES])))
+
+
+def inputs_of(
+    evidence: Evidence,
+    pulls: Sequence[Pull],
+    bonds: Sequence[Bond],
+    usual: Mapping[str, np.ndarray],
+    things: Sequence[str],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """The inputs of the regression, confidence first: float64, a row for each row of FEATURES; NaN is not measured.
+
+    Args:
+        evidence: of N pictures.
+        pulls: known pulls of confounds.
+        bonds: one for each of them.
+        usual: mean coarse map by predicted class.
+        things, classes: what gets columns of its own.
+    """
+    features = evidence.features
+    weights = bound(even_weights(evidence, pulls), evidence, pulls, bonds)
+    row, weight = weights["row"].to_numpy(), weights["weight"].to_numpy()
+    is_own = weights["class_name"].to_numpy() == features["predicted"].to_numpy()[row]
+    own, others = (np.bincount(row, weight * chosen, len(features)) for chosen in (is_own, ~is_own))
+    second = np.zeros(len(features))
+    np.maximum.at(second, row[~is_own], weight[~is_own])
+    listed = evidence.probabilities.groupby("sample_id")["probability"].sum()
+    unlisted = np.maximum(1 - listed.reindex(features["sample_id"]).to_numpy(), 0.0)
+    columns = {
+        CONFIDENCE: _log_ratio(own, others + unlisted),
+        "margin": _log_ratio(own, second),
+        "spread of the map": features["map_entropy"].to_numpy(),
+        "disagreement of methods": features["disagreement"].to_numpy(),
+        DISTANCE: _distance(features, usual),
+    }
+    for thing in things:
+        present = presence_of(evidence, thing)
+        columns[PRESENT + thing] = present
+        columns[MASS + thing] = np.where(present == 0, 0.0, presence_of(evidence, thing, "mass"))
+    for name in classes:
+        columns[PREDICTED + name] = (features["predicted"] == name).to_numpy(dtype=np.float64)
+    return pd.DataFrame(columns, index=features.index)
+
+
+def _log_ratio(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """log(own / others), within +-MOST_LOG_ODDS."""
+    with np.errstate(divide="ignore"):  # 0 and 1 are what the limit is for
+        ratio = np.log(own) - np.log(others)
+    return np.asarray(np.clip(ratio, -MOST_LOG_ODDS, MOST_LOG_ODDS))
+
+
+def _distance(features: pd.DataFrame, usual: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Total variation distance of each coarse map from its predicted class's usual one, in [0, 1]."""
+    unknown = np.full(N_CELLS * N_CELLS, np.nan)
+    expected = np.array([usual.get(name, unknown) for name in features["predicted"]]).reshape(-1, len(_CELLS))
+    return np.asarray(np.abs(features[_CELLS].to_numpy() - expected).sum(axis=1) / 2)

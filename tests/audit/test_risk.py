@@ -1,0 +1,184 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audit import tables
+from audit.risk import FEWEST_ERRORS, expected_accuracy, fit_risks, predict_risks
+from audit.risk_inputs import (
+    CONFIDENCE,
+    bonds_of,
+    even_weights,
+    guessed_bonds,
+    inputs_of,
+    log_odds,
+    presence_of,
+)
+from audit.risk_quality import auroc, auroc_gain
+from tests.audit.drawn_evidence import CLASSES, PULLS, SHIFTED, USUAL, drawn, evidence_of
+
+
+def is_wrong(evidence, labels):
+    return evidence.features["predicted"].to_numpy() != labels
+
+
+def gain(evidence, labels, risks):
+    doubt = 1 - evidence.features["confidence"].to_numpy()
+    return auroc_gain(is_wrong(evidence, labels), risks["risk"].to_numpy(), doubt, 0.95)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """The evidence, labels and estimate of 1500 pictures in which the mark is bound as the model learned it."""
+    evidence, labels, _ = drawn(1500, USUAL, seed=1)
+    return (evidence, labels, *fit_risks(evidence, labels, PULLS))
+
+
+def test_log_odds_by_hand_and_within_their_limit():
+    assert log_odds(np.array([0.5, 0.8])).tolist() == pytest.approx([0.0, math.log(4)])
+    assert log_odds(np.array([0.0, 1.0])).tolist() == [-10.0, 10.0]
+
+
+def test_without_the_pull_the_weights_are_what_the_object_says():
+    evidence, _, e = drawn(300, USUAL, seed=0)
+    weights = even_weights(evidence, PULLS).pivot(index="row", columns="class_name", values="weight")
+    np.testing.assert_allclose(np.log(weights["bar"] / weights["ring"]), e, atol=1e-9)
+
+
+def test_a_picture_that_cannot_be_asked_without_the_thing_is_corrected_by_half_of_the_pull():
+    evidence, _, e = drawn(300, USUAL, seed=0)
+    unasked = replace(evidence, probabilities=evidence.probabilities.assign(without=np.nan))
+    weights = even_weights(unasked, PULLS).pivot(index="row", columns="class_name", values="weight")
+    np.testing.assert_allclose(np.log(weights["bar"] / weights["ring"]), e, atol=1e-9)
+
+
+def test_where_nobody_looked_for_the_thing_the_model_is_believed():
+    evidence, _, _ = drawn(50, USUAL, seed=0)
+    unseen = replace(evidence, things=evidence.things.iloc[:0])
+    weights = even_weights(unseen, PULLS)
+    np.testing.assert_array_equal(weights["weight"], evidence.probabilities["probability"])
+    assert np.isnan(presence_of(unseen, "mark")).all()
+
+
+def test_bonds_are_counted_with_half_a_picture_of_each_kind_added():
+    rng = np.random.default_rng(0)
+    evidence = evidence_of(list("abcde"), np.zeros(5), np.array([True, True, True, False, False]), rng)
+    (bond,) = bonds_of(evidence, PULLS, ["bar", "bar", "ring", "ring", "ring"])
+    # bar: 2 of 2, ring: 1 of 3.
+    assert bond.if_present == pytest.approx((2.5 / 3) / (1.5 / 4))
+    assert bond.if_absent == pytest.approx((0.5 / 3) / (2.5 / 4))
+
+
+@pytest.mark.parametrize("bond", [USUAL, SHIFTED, (0.2, 0.7)])
+def test_bonds_are_guessed_without_labels(bond):
+    evidence, labels, _ = drawn(4000, bond, seed=2)
+    (counted,), (guessed,) = bonds_of(evidence, PULLS, labels), guessed_bonds(evidence, PULLS)
+    # Of 4000 pictures with objects this clear a share is guessed within some hundredths.
+    assert math.log(guessed.if_present) == pytest.approx(math.log(counted.if_present), abs=0.25)
+    assert math.log(guessed.if_absent) == pytest.approx(math.log(counted.if_absent), abs=0.25)
+
+
+def test_on_shifted_pictures_without_labels_risk_ranks_errors_better_than_confidence(usual):
+    _, _, model, _ = usual
+    evidence, labels, _ = drawn(1500, SHIFTED, seed=3)
+    found = gain(evidence, labels, predict_risks(model, evidence))
+    assert found.low > 0.05
+
+
+def test_on_usual_pictures_risk_is_no_worse_than_confidence(usual):
+    evidence, labels, model, out_of_fold = usual
+    assert gain(evidence, labels, out_of_fold).low > -0.02
+    others, their_labels, _ = drawn(1500, USUAL, seed=4)
+    assert gain(others, their_labels, predict_risks(model, others)).low > -0.02
+
+
+def test_risks_of_labels_that_mean_nothing_say_nothing():
+    # Read out of the fold they were fitted in, they would rank such errors above chance.
+    evidence, _, _ = drawn(400, SHIFTED, seed=5)
+    labels = np.random.default_rng(6).choice(CLASSES, 400)
+    _, risks = fit_risks(evidence, labels, PULLS)
+    chance = auroc(is_wrong(evidence, labels), risks["risk"].to_numpy(), 0.999)
+    assert chance.low < 0.5 < chance.high
+
+
+def test_risks_come_true_on_the_run(usual):
+    evidence, labels, _, risks = usual
+    wrong = is_wrong(evidence, labels)
+    # The mean of 1500 risks, to within two standard errors of a share of about 5 %.
+    assert risks["risk"].mean() == pytest.approx(wrong.mean(), abs=2 * math.sqrt(0.05 / 1500))
+
+
+def test_expected_accuracy_covers_the_true_one(usual):
+    _, _, model, _ = usual
+    for bond, seed in ((USUAL, 7), (SHIFTED, 8)):
+        evidence, labels, _ = drawn(1000, bond, seed=seed)
+        risks = predict_risks(model, evidence)["risk"].to_numpy()
+        expected = expected_accuracy(model, risks, 0.99)
+        assert expected.low <= 1 - is_wrong(evidence, labels).mean() <= expected.high
+        assert expected.high - expected.low < 0.12
+
+
+def test_expected_accuracy_by_hand(usual):
+    _, _, model, _ = usual
+    # Two coins, and a run of 4 whose risks have the variance 0.16: sqrt(0.25 / 2 + 0.16 / 4) = sqrt(0.165).
+    known = replace(model, n=4, variance=0.16)
+    expected = expected_accuracy(known, np.array([0.5, 0.5]), 0.5)
+    assert expected.mean == 0.5
+    assert expected.high - 0.5 == pytest.approx(0.674490 * math.sqrt(0.165), rel=1e-5)
+    assert math.isnan(expected_accuracy(model, np.empty(0), 0.95).mean)
+
+
+def test_ranks_and_risks_do_not_depend_on_the_order_of_samples(usual):
+    evidence, labels, _, risks = usual
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = replace(evidence, features=evidence.features.iloc[order].reset_index(drop=True))
+    _, again = fit_risks(shuffled, labels[order], PULLS)
+    pd.testing.assert_frame_equal(
+        again.sort_values("sample_id", ignore_index=True), risks.sort_values("sample_id", ignore_index=True)
+    )
+    assert sorted(risks["rank"]) == list(range(1, len(labels) + 1))
+    assert risks.sort_values("rank")["risk"].is_monotonic_decreasing
+
+
+def test_with_too_few_errors_risk_is_what_is_missing_to_confidence_and_says_so():
+    evidence, _, _ = drawn(100, USUAL, seed=9)
+    labels = evidence.features["predicted"].to_numpy().copy()
+    labels[: FEWEST_ERRORS - 1] = np.where(labels[: FEWEST_ERRORS - 1] == "bar", "ring", "bar")
+    model, risks = fit_risks(evidence, labels, ())
+    np.testing.assert_array_equal(risks["risk"], 1 - evidence.features["confidence"])
+    assert model.note == "only 19 of 100 predictions are wrong, too few to learn more from than confidence"
+    assert all(model.note in reason for reason in risks["reason"])
+    np.testing.assert_array_equal(predict_risks(model, evidence)["risk"], risks["risk"])
+
+
+def test_a_folder_without_pictures_has_no_risks(usual):
+    evidence, _, model, _ = usual
+    nothing = replace(evidence, features=evidence.features.iloc[:0], probabilities=evidence.probabilities[:0])
+    tables.check(predict_risks(model, nothing), tables.RISKS)
+
+
+def test_reasons_name_what_speaks_for_the_class_and_what_is_missing_for_another(usual):
+    _, _, model, _ = usual
+    # Log odds of bar: 0.1 and 2.94 = 95 %; -9 and -2.94; -0.5 and -2.94 = 3 %; -2.9 and 2.94 = 51 %.
+    ids, has_mark = ["mark", "clear", "missing", "unsure"], np.array([True, False, False, True])
+    rng = np.random.default_rng(0)
+    evidence = evidence_of(ids, np.array([0.1, -9.0, -0.5, -2.9]), has_mark, rng)
+    ordinary = evidence.features.assign(map_entropy=0.5, disagreement=0.0)
+    reasons = predict_risks(model, replace(evidence, features=ordinary)).set_index("sample_id")["reason"]
+    mark = "40 % of the mass lies on a mark, which speaks for bar; without it the model says ring"
+    assert reasons.to_dict() == {
+        "mark": f"confident, but {mark}",
+        "clear": "confident: over 99 %, and nothing speaks against it",
+        "missing": "confident, but it shows no mark, without which bar is seldom named",
+        "unsure": f"unsure: 51 %, then ring with 49 %; {mark}",
+    }
+
+
+def test_confidence_comes_first_and_is_the_model_s_own_where_nothing_pulls():
+    evidence, _, _ = drawn(20, USUAL, seed=0)
+    inputs = inputs_of(evidence, (), (), {}, ("mark",), ("bar",))
+    assert inputs.columns[0] == CONFIDENCE
+    np.testing.assert_allclose(inputs[CONFIDENCE], log_odds(evidence.features["confidence"]), atol=1e-9)
+    assert {"shows mark", "mass on mark", "predicted bar"} < set(inputs.columns)
