@@ -59,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(args=arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # newer versions of typer turn an interrupt into its exit code
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else DONE
     except typer.Exit as ended:
         return ended.exit_code
@@ -86,7 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(error: AuditError, code: int) -> int:
-    print(f"rightreasons: {error}", file=sys.stderr)
+    # Names of files may hold line breaks and what a terminal takes for commands.
+    sentence = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(error))
+    print(f"rightreasons: {sentence}", file=sys.stderr)
     return code
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -36,7 +37,7 @@ class Progress:
     def say(self, step: str) -> None:
         """A step that has no bar."""
         if not self.console.quiet:
-            self.console.print(f"[dim]· {step}[/dim]", highlight=False)
+            self.console.print(f"[dim]· {escape(step)}[/dim]", highlight=False)
 
     @contextmanager
     def bar(self, step: str, total: int, done: int = 0) -> Iterator[Bar]:

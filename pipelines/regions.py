@@ -1,8 +1,9 @@
 """Regions that detectors find on images: found once, kept in one SQLite file, reused for every model."""
 
+import contextlib
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import audit.confounds as confounds
 from audit import plugins
 from audit.confounds import ConfoundDetector
-from audit.errors import AuditError, ConfigError
+from audit.errors import AuditError, ConfigError, StorageError
 from audit.types import Sample
 from pipelines.config import ConfoundsConfig
 from pipelines.detector_files import is_file_name, load_detector
@@ -105,20 +106,33 @@ class RegionFinder:
 
     def _region(self, detector: ConfoundDetector, image: np.ndarray, digest: str) -> np.ndarray:
         key = (f"{detector.confound} {detector.version} {self.decoding}", digest)
-        # A connection per look-up: sqlite3 objects may not cross threads, and opening costs far less than detecting.
-        with sqlite3.connect(self.cache, timeout=60) as connection:
+        with self._opened() as connection:
             connection.execute(_SCHEMA)
             known = connection.execute(
                 "SELECT region FROM regions WHERE detector = ? AND digest = ?", key
             ).fetchone()
-        connection.close()
         if known is not None:
             return _decoded(known[0], (image.shape[0], image.shape[1]))
         region = _checked(detector, image)
-        with sqlite3.connect(self.cache, timeout=60) as connection:
+        with self._opened() as connection:
             connection.execute("INSERT OR IGNORE INTO regions VALUES (?, ?, ?)", (*key, _encoded(region)))
-        connection.close()
         return region
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The cache for one transaction: connections may not cross threads, and opening costs far less than detecting.
+
+        Raises:
+            StorageError: the disk is full or the file damaged.
+        """
+        try:
+            with contextlib.closing(sqlite3.connect(self.cache, timeout=60)) as connection, connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"{self.cache}: the detections on earlier images cannot be read or written: {error}; make room, or "
+                "remove the file, which is made again, and run the same command again"
+            ) from None
 
 
 def _encoded(region: np.ndarray) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from audit.attributions._segments import Segments
+from pipelines.storage import storing
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile)
 _NAMES = tuple(one.name for one in fields(Segments))
@@ -37,17 +38,18 @@ class SegmentCache(MutableMapping[str, Segments]):
 
     def __setitem__(self, key: str, found: Segments) -> None:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: getattr(found, name) for name in _NAMES}
         compact = {name: values.astype(np.min_scalar_type(values.max())) for name, values in arrays.items()}
-        handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, **compact)
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        with storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    np.savez_compressed(file, **compact)
+                Path(partial).replace(path)
+            except BaseException:
+                Path(partial).unlink(missing_ok=True)
+                raise
 
     def __delitem__(self, key: str) -> None:
         try:
