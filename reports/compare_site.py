@@ -1,31 +1,19 @@
 """The page of a comparison: what became of every class, with intervals, and the same samples before and after."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment
-from markupsafe import Markup
 
 from audit.types import ChangeKind, ClassChange, Comparison, Exemplar
-from reports import change_words, environment, figures, numbers, single_site, views
+from reports import change_words, charts, environment, figures, single_site, views
 
 _SAMPLES_PER_CLASS = 6
 _IDS_SHOWN = 50
 """Unpaired samples of a reason that the page names; the others are counted."""
-_WIDTH, _HEIGHT, _MARGIN = 200, 20, 4
-
-_BAR = Markup(
-    '<svg class="bar" role="img" aria-label="{words}" viewBox="0 0 {width} {height}" width="{width}" '
-    'height="{height}"><title>{words}</title><rect class="track" x="{left}" y="8" width="{track}" height="4" rx="2"/>'
-    '<rect class="trivial" x="{trivial}" y="5" width="{trivial_width}" height="10"/>'
-    '<path class="chance" d="M{middle} 2V18"/>{whisker}{point}</svg>'
-)
-_WHISKER = Markup('<rect class="whisker" x="{x}" y="5" width="{width}" height="10" rx="3"/>')
-_POINT = Markup('<circle class="point" cx="{x}" cy="10" r="3.5"/>')
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,6 @@ def render(comparison: Comparison) -> dict[str, str | bytes]:
     files: dict[str, bytes] = {}
     classes = _class_views(comparison, files)
     scale = _scale(comparison)
-    templates.globals["difference_bar"] = _bar_of(scale, comparison.limits.minimum_change)
     name = f"{comparison.candidate.name} against {comparison.reference.name}"
     values: dict[str, Any] = {
         "comparison": comparison,
@@ -186,36 +173,5 @@ def _unpaired(comparison: Comparison) -> list[tuple[str, int, tuple[str, ...]]]:
 
 
 def _scale(comparison: Comparison) -> float:
-    """Where the bars end, as a share: the farthest end of any interval, up to the next 10 points."""
-    ends = [
-        abs(end) for change in comparison.changes for end in (change.low, change.high) if not math.isnan(end)
-    ]
-    return max(0.1, math.ceil(10 * max(ends, default=0.0)) / 10)
-
-
-def _bar_of(scale: float, trivial: float) -> Any:
-    """The function that draws a difference as a point with its interval on a line from -scale to +scale."""
-
-    def x(value: float) -> float:
-        half = (_WIDTH - 2 * _MARGIN) / 2
-        return round(_WIDTH / 2 + max(-1.0, min(1.0, value / scale)) * half, 1)
-
-    def bar(change: ClassChange) -> Markup:
-        is_missing = numbers.is_missing(change.difference)
-        has_ends = not (is_missing or numbers.is_missing(change.low) or numbers.is_missing(change.high))
-        shown = numbers.difference_interval(change.difference, change.low, change.high)
-        width = max(1.0, round(x(change.high) - x(change.low), 1)) if has_ends else 0.0
-        return _BAR.format(
-            words=f"Difference: {'not measured' if is_missing else shown}",
-            width=_WIDTH,
-            height=_HEIGHT,
-            left=_MARGIN,
-            track=_WIDTH - 2 * _MARGIN,
-            trivial=x(-trivial),
-            trivial_width=round(x(trivial) - x(-trivial), 1),
-            middle=_WIDTH // 2,
-            whisker=_WHISKER.format(x=x(change.low), width=width) if has_ends else "",
-            point="" if is_missing else _POINT.format(x=x(change.difference)),
-        )
-
-    return bar
+    """Where the bars end, as a share."""
+    return charts.scale_for(end for change in comparison.changes for end in (change.low, change.high))

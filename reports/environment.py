@@ -47,7 +47,9 @@ def make() -> Environment:
     environment.filters["code_name"] = code_name
     environment.filters["setting"] = setting
     environment.tests["measured"] = lambda value: not numbers.is_missing(value)
-    environment.globals["interval_bar"] = charts.interval_bar
+    for chart in (charts.interval_bar, charts.difference_bar, charts.spread_bar):
+        environment.globals[chart.__name__] = chart
+    environment.globals["null_mark"] = charts.null_mark
     environment.globals["plural"] = numbers.plural
     return environment
 

@@ -5,17 +5,21 @@ A page is a file in `templates/pages/`. It says what it is by constants at its t
     {% set title = "Overview" %}    in the navigation and the window's title
     {% set order = 10 %}            its place in the navigation
     {% set per = "class" %}         only where it exists once per class, as `<page>/<slug of the class>.html`
+    {% set script = "<file>.js" %}  only where it has a script, a file in `templates/` that goes into the page
+    {% set style = "<file>.css" %}  only where it adds to the style sheet
 
 and the rest of it is its body, with these names: `run` (AuditRun), `classes` (ClassViews, most severe first),
 `headline` (sentences), `legends` (method -> picture of its scale), `links` (sample id -> where it is shown),
-`quarantined` and `certificate` (first rows of these tables), `root` (prefix of links to the report's folder),
+`quarantined` (first rows of the table), `chains` (class name -> ChainView), `matrix` (MatrixView), `certificates`
+(CertificateViews), `gallery` (GalleryView or None), `root` (prefix of links to
+the report's folder),
 and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes
 out empty is left out, so a page on something that a run may lack puts its body into an `if`.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -24,7 +28,8 @@ from jinja2 import Environment, nodes
 from markupsafe import Markup
 
 from audit.types import AuditRun, Exemplar
-from reports import environment, figures, views
+from reports import certificate_page, class_page, confounds_page, environment, figures, gallery, views
+from reports.sheets import Sheet
 
 _FOLDER = "pages/"
 _N_ROWS = 50
@@ -38,12 +43,15 @@ class Page:
     Attributes:
         name: of the file, without its ending.
         title, order, per: its constants; `per` is "run" or "class".
+        script, style: files in `templates/`; empty where it has none of its own.
     """
 
     name: str
     title: str
     order: int
     per: str
+    script: str = ""
+    style: str = ""
 
     @property
     def href(self) -> str:
@@ -61,13 +69,18 @@ class Body:
     html: Markup
 
 
-def render(run: AuditRun) -> dict[str, str | bytes]:
+def render(run: AuditRun, drawn: Sequence[Sheet] = ()) -> dict[str, str | bytes]:
     """The report of a run, self-contained: file name (relative, with /) -> content; open `index.html`.
+
+    Args:
+        run: the run.
+        drawn: its small pictures, for the gallery.
 
     Text is to be written as UTF-8. The same run gives the same files, byte for byte.
     """
     templates = environment.make()
     files, pictures = _draw(run)
+    changed, shots = _draw_demonstrations(run)
     classes = views.class_views(run, pictures)
     scales, legends = _legends(run)
     shared = {
@@ -77,13 +90,17 @@ def render(run: AuditRun) -> dict[str, str | bytes]:
         "legends": legends,
         "links": views.links(classes),
         "quarantined": _first_rows(run, "quarantine"),
-        "certificate": _first_rows(run, "certificate"),
+        "certificates": certificate_page.certificates(run),
+        "chains": class_page.chains(run, classes, shots),
+        "looked_at": class_page.looked_at(run),
+        "matrix": confounds_page.matrix(run, classes),
+        "gallery": gallery.view(run, drawn),
         "flat": environment.flat,
     }
     bodies = [body for page in pages(templates) for body in _bodies(templates, page, shared)]
     navigation = [body for body in bodies if body.page.per == "run"]
     rendered = {body.href: _wrap(templates, body, navigation, shared) for body in bodies}
-    return {**rendered, **files, **scales}
+    return {**rendered, **files, **changed, **scales, **gallery.files(run, drawn, classes)}
 
 
 def pages(templates: Environment) -> list[Page]:
@@ -94,14 +111,22 @@ def pages(templates: Environment) -> list[Page]:
     return sorted((_page(templates, name) for name in names), key=lambda page: (page.order, page.name))
 
 
-def content_security_policy(style: str) -> str:
-    """What a page may load: pictures of the report itself and this one style sheet; no script."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+def content_security_policy(style: str, script: str = "") -> str:
+    """What a page may load: pictures of the report itself and this one style sheet.
+
+    A page without a script may run none; one with a script may run that one, and what files of the report it loads.
+    """
     # On file:// a browser's 'self' matches nothing, hence file: beside it.
+    scripts = f"script-src 'self' file: {_source_of(script)}; " if script else ""
     return (
-        "default-src 'none'; img-src 'self' data: file:; "
-        f"style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src 'self' data: file:; {scripts}"
+        f"style-src {_source_of(style)}; base-uri 'none'; form-action 'none'"
     )
+
+
+def _source_of(text: str) -> str:
+    """How a policy names a text inside the page."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _page(templates: Environment, name: str) -> Page:
@@ -122,7 +147,8 @@ def _page(templates: Environment, name: str) -> Page:
             f'{name}: expected {{% set title = "..." %}}, {{% set order = number %}} and, if anything, '
             f'{{% set per = "class" %}}; found {constants}'
         )
-    return Page(stem, constants["title"], constants["order"], per)
+    own = {name: constants.get(name, "") for name in ("script", "style")}
+    return Page(stem, constants["title"], constants["order"], per, **own)
 
 
 def _bodies(templates: Environment, page: Page, shared: dict[str, Any]) -> list[Body]:
@@ -155,8 +181,11 @@ def _class_contexts(page: Page, classes: tuple[views.ClassView, ...]) -> Iterato
 
 def _wrap(templates: Environment, body: Body, navigation: list[Body], shared: dict[str, Any]) -> str:
     """The page with the layout round it."""
-    assert templates.loader is not None
-    style, _, _ = templates.loader.get_source(templates, "report.css")
+    style, script = _source(templates, "report.css"), ""
+    if body.page.style:
+        style += _source(templates, body.page.style)
+    if body.page.script:
+        script = _source(templates, body.page.script)
     text = templates.get_template("layout.html").render(
         {
             **shared,
@@ -164,11 +193,18 @@ def _wrap(templates: Environment, body: Body, navigation: list[Body], shared: di
             "navigation": navigation,
             "root": "../" * body.href.count("/"),
             "style": Markup(style),
-            "policy": content_security_policy(style),
+            "script": Markup(script),
+            "policy": content_security_policy(style, script),
         }
     )
     # File names that are not UTF-8 reach us with lone surrogates, which no UTF-8 file can hold.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _source(templates: Environment, name: str) -> str:
+    """The text of a file in `templates/`, which may be no template."""
+    assert templates.loader is not None
+    return templates.loader.get_source(templates, name)[0]
 
 
 def _draw(run: AuditRun) -> tuple[dict[str, bytes], dict[str, tuple[views.PictureView, ...]]]:
@@ -198,6 +234,32 @@ def _draw(run: AuditRun) -> tuple[dict[str, bytes], dict[str, tuple[views.Pictur
             )
         pictures[exemplar.sample_id] = tuple(made)
     return files, pictures
+
+
+def _draw_demonstrations(
+    run: AuditRun,
+) -> tuple[dict[str, bytes], dict[class_page.Key, tuple[views.PictureView, ...]]]:
+    """The three pictures of each demonstration: file name -> content, and by its key what pages show."""
+    files: dict[str, bytes] = {}
+    shots = {}
+    for shown in run.demonstrations:
+        thing = {shown.confound: shown.region} if shown.region.any() else {}
+        made = []
+        for alt, image, regions in zip(
+            class_page.alt_texts(shown),
+            (shown.image, shown.after, shown.control),
+            (thing, {}, {}),
+            strict=True,
+        ):
+            picture = figures.photo(image, shown.foreground, regions)
+            content = figures.encode(picture)
+            href = _file_name(content)
+            files[href] = content
+            made.append(
+                views.PictureView(href, picture.shape[1], picture.shape[0], alt, None, None, None, ())
+            )
+        shots[class_page.key_of(shown)] = tuple(made)
+    return files, shots
 
 
 def _picture(exemplar: Exemplar, method: str | None) -> Any:

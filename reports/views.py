@@ -93,6 +93,25 @@ class ClassView:
     suggestions: tuple[Suggestion, ...]
     exemplars: tuple[ExemplarView, ...]
 
+    @property
+    def next_step(self) -> str:
+        """What to do about the class, in a few words."""
+        if self.suggestions:
+            first = self.suggestions[0]
+            rest = numbers.plural(len(self.suggestions) - 1, "more suggestion", "more suggestions")
+            wanted = f"Add about {numbers.count(first.n_to_add)} photos {first.kind.removeprefix('add ')}"
+            words = wanted.replace("confound", first.confound)
+            return words if len(self.suggestions) == 1 else f"{words}; {rest}"
+        if self.lead is None or self.status is None:
+            return "Nothing can be said without a verdict"
+        if self.status is Status.UNDECIDED:
+            if numbers.is_missing(self.lead.n_needed):
+                return "Read what is missing; more photos alone would not decide"
+            return f"Audit about {numbers.count(self.lead.n_needed)} photos of it"
+        if self.status is Status.SOUND:
+            return "Nothing"
+        return "Look at its worst samples and find out what they share"
+
     def shown_as(self, role: str) -> tuple[ExemplarView, ...]:
         """The exemplars of a role: "worst" or "typical"."""
         return tuple(exemplar for exemplar in self.exemplars if exemplar.role == role)
@@ -149,10 +168,10 @@ def picture_lookup(run: AuditRun) -> dict[tuple[str, str], dict[str, Any]]:
     """What the tables say of the exemplars' maps, by (sample id, method): mass_inside, status, confounds."""
     wanted = {exemplar.sample_id for exemplar in run.exemplars}
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in _rows_of(run.tables.get("attributions"), wanted):
+    for row in rows_of(run.tables.get("attributions"), wanted):
         values = {"mass_inside": row["mass_inside"], "status": row["status"], "confounds": ()}
         found[row["sample_id"], row["method"]] = values
-    for row in _rows_of(run.tables.get("confounds"), wanted):
+    for row in rows_of(run.tables.get("confounds"), wanted):
         scored = found.get((row["sample_id"], row["method"]))
         if scored is not None and row["present"]:
             scored["confounds"] = (*scored["confounds"], (row["confound"], row["mass_inside"]))
@@ -179,6 +198,27 @@ def scales(run: AuditRun) -> dict[str, figures.Visualization]:
     """How the maps of each method of the exemplars are drawn."""
     methods = dict.fromkeys(method for exemplar in run.exemplars for method in exemplar.maps)
     return {method: figures.published(method) for method in methods}
+
+
+def rows_of(table: pd.DataFrame | None, sample_ids: set[str]) -> list[dict[str, Any]]:
+    """The rows of some samples; see `records`."""
+    return [] if table is None or table.empty else records(table[table["sample_id"].isin(sample_ids)])
+
+
+def records(table: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """The rows of a table as mappings, none where the run lacks it; a missing word is None, a number NaN."""
+    if table is None or table.empty:
+        return []
+    words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name].dtype)}
+    return [
+        {
+            str(name): None
+            if name in words and not pd.api.types.is_list_like(value) and pd.isna(value)
+            else value
+            for name, value in row.items()
+        }
+        for row in table.to_dict("records")
+    ]
 
 
 def _class_view(
@@ -256,14 +296,6 @@ def _named(status: Status, views: list[ClassView]) -> str:
         for view in views
     ]
     return f": {numbers.enumerate_words(words, separator='; ')}"
-
-
-def _rows_of(table: pd.DataFrame | None, sample_ids: set[str]) -> list[dict[str, Any]]:
-    """The rows of some samples as mappings."""
-    if table is None or table.empty:
-        return []
-    found = table[table["sample_id"].isin(sample_ids)]
-    return [{str(key): value for key, value in row.items()} for row in found.to_dict("records")]
 
 
 def _column_by_sample(table: pd.DataFrame | None, column: str) -> dict[str, float]:

@@ -11,6 +11,7 @@ from skimage import data
 
 from audit import tables
 from audit.types import BACKGROUND, FOREGROUND, AuditRun, ClassVerdict, Exemplar, Status, Suggestion
+from tests.reports.chain_tables import chain_tables, demonstrations
 
 SIZE = 224
 METHODS = ("grad_cam", "integrated_gradients")
@@ -228,7 +229,7 @@ MANIFEST: dict[str, Any] = {
     "data": {"path": "photos/manifest.csv", "reader": "manifest", "n_splits": 1},
     "config": {
         "attributions": {"methods": list(METHODS), "polarity": "positive", "parameters": {}},
-        "verdicts": {"q": 0.05, "minimum_samples": 10},
+        "verdicts": {"q": 0.05, "minimum_samples": 10, "delta": 0.05, "minimum_change": 0.1},
         "run": {"workers": 2, "seed": 0, "cache": None},
     },
     "classes": {
@@ -333,10 +334,11 @@ def audit_run() -> AuditRun:
         name="garments-2026-11-03",
         manifest=MANIFEST,
         classes=("cat", "mug", "shoe", "t-shirt"),
-        tables=run_tables(exemplars),
+        tables=run_tables(exemplars) | chain_tables(demonstrations(exemplars)),
         verdicts=VERDICTS,
         suggestions=SUGGESTIONS,
         exemplars=exemplars,
+        demonstrations=demonstrations(exemplars),
     )
 
 
@@ -350,9 +352,22 @@ def renamed(run: AuditRun, label: str, name: str) -> AuditRun:
         key: frame.assign(
             **{
                 c: frame[c].map(new, na_action="ignore")
-                for c in ("sample_id", "path", "label", "predicted")
+                for c in (
+                    "sample_id",
+                    "path",
+                    "label",
+                    "predicted",
+                    "predicted_control",
+                    "description",
+                    "text",
+                )
                 if c in frame
-            }
+            },
+            **{
+                c: frame[c].where(frame[c] != "face", name)
+                for c in ("confound", "kind", "property", "check", "method")
+                if c in frame
+            },
         )
         for key, frame in run.tables.items()
     }
@@ -383,5 +398,9 @@ def renamed(run: AuditRun, label: str, name: str) -> AuditRun:
                 regions=dict.fromkeys((name,) if e.regions else (), next(iter(e.regions.values()), None)),
             )
             for e in run.exemplars
+        ),
+        demonstrations=tuple(
+            dataclasses.replace(d, sample_id=new(d.sample_id), label=new(d.label), confound=name)
+            for d in run.demonstrations
         ),
     )

@@ -15,7 +15,7 @@ def by_class(svg, name):
 
 
 def test_a_bar_puts_its_shapes_where_the_numbers_are():
-    svg = charts.interval_bar(0.5, 0.25, 0.75, chance=0.0)
+    svg = charts.interval_bar(0.5, 0.25, 0.75, nulls={"area": 0.0})
     (point,), (whisker,), (chance,) = (by_class(svg, name) for name in ("point", "whisker", "chance"))
     assert float(point.get("cx")) == 100  # the middle of 200
     assert float(whisker.get("x")) == 52  # 4 + 0.25 * 192
@@ -24,7 +24,7 @@ def test_a_bar_puts_its_shapes_where_the_numbers_are():
 
 
 def test_a_bar_says_in_words_what_it_draws():
-    svg = charts.interval_bar(0.33, 0.29, 0.37, chance=0.2, name="Mass inside")
+    svg = charts.interval_bar(0.33, 0.29, 0.37, nulls={"area": 0.2}, name="Mass inside")
     assert parsed(svg).get("role") == "img"
     assert parsed(svg).get("aria-label") == "Mass inside: 33\u00a0% (29–37\u00a0%); by chance 20\u00a0%"
 

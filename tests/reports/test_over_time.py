@@ -56,6 +56,7 @@ def test_a_page_loads_nothing_and_its_policy_covers_its_style(make):
         f"style-src 'sha256-{digest}'".replace("'", "&#39;") in text or f"style-src 'sha256-{digest}'" in text
     )
     assert "style=" not in text
+    text = re.sub(r"sha256-[A-Za-z0-9+/=]+", "", text)  # a digest may hold two slashes
     assert set(re.findall(r"(?:https?:)?//[\w.-]+[^\s\"'<]*", text)) <= {"http://www.w3.org/2000/svg"}
 
 
