@@ -117,33 +117,31 @@ def _sample_view(
         sample_id=before.sample_id,
         photo=_side(photo, views.alt_text(before, None), None, files),
         predicted=(before.predicted, after.predicted),
-        maps={
-            method: (
-                _map_view(before, method, "reference", lookups[0], files),
-                _map_view(after, method, "candidate", lookups[1], files),
-            )
-            for method in methods
-        },
+        maps={method: _map_views((before, after), method, lookups, files) for method in methods},
     )
 
 
-def _map_view(
-    exemplar: Exemplar,
+def _map_views(
+    exemplars: tuple[Exemplar, Exemplar],
     method: str,
-    side: str,
-    lookup: Mapping[tuple[str, str], Any],
+    lookups: tuple[Mapping[tuple[str, str], Any], ...],
     files: dict[str, bytes],
-) -> SideView:
-    picture = figures.overlay(
-        exemplar.image,
-        exemplar.maps[method],
-        exemplar.foreground,
-        exemplar.regions,
-        figures.published(method),
+) -> tuple[SideView, SideView]:
+    """The maps of both runs on one scale."""
+    visualization = figures.published(method)
+    strengths = figures.shared_strengths([shown.maps[method] for shown in exemplars], visualization)
+    first, second = (
+        _side(
+            figures.overlay_strength(shown.image, strength, shown.foreground, shown.regions, visualization),
+            f"{views.alt_text(shown, method)}, {side}",
+            lookup.get((shown.sample_id, method), {}).get("mass_inside"),
+            files,
+        )
+        for shown, strength, side, lookup in zip(
+            exemplars, strengths, ("reference", "candidate"), lookups, strict=True
+        )
     )
-    values = lookup.get((exemplar.sample_id, method), {})
-    alt = f"{views.alt_text(exemplar, method)}, {side}"
-    return _side(picture, alt, values.get("mass_inside"), files)
+    return first, second
 
 
 def _side(picture: np.ndarray, alt: str, mass_inside: float | None, files: dict[str, bytes]) -> SideView:

@@ -8,7 +8,7 @@ The options are those of `reports.visualization`; of its types only pixels are d
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,8 +23,10 @@ __all__ = [
     "encode",
     "legend",
     "overlay",
+    "overlay_strength",
     "photo",
     "published",
+    "shared_strengths",
     "signed_strength",
 ]
 
@@ -62,12 +64,56 @@ def overlay(
 
     A map without mass of the polarity draws nothing; values that are not finite draw nothing.
     """
+    strength = signed_strength(attribution, visualization)
+    return overlay_strength(image, strength, foreground, regions, visualization)
+
+
+def overlay_strength(
+    image: np.ndarray,
+    strength: np.ndarray,
+    foreground: np.ndarray,
+    regions: Mapping[str, np.ndarray],
+    visualization: Visualization,
+) -> np.ndarray:
+    """As `overlay`, of strengths (H, W) in [-1, 1] that were scaled already."""
     _require_one_shape(image, foreground, regions)
-    if attribution.shape != image.shape[:2]:
-        raise ValueError(f"map {attribution.shape} and image {image.shape[:2]} must have one shape (H, W)")
+    if strength.shape != image.shape[:2]:
+        raise ValueError(f"map {strength.shape} and image {image.shape[:2]} must have one shape (H, W)")
     under = _scaled_image(image)
-    strength = _scaled(signed_strength(attribution, visualization), under.shape[:2])
-    return _outlined(_blend(under, strength, visualization), foreground, regions)
+    drawn = _blend(under, _scaled(strength, under.shape[:2]), visualization)
+    return _outlined(drawn, foreground, regions)
+
+
+def shared_strengths(
+    attributions: Sequence[np.ndarray], visualization: Visualization
+) -> tuple[np.ndarray, ...]:
+    """The strengths of maps that stand side by side, on one scale: equal colours are equal shares of the mass.
+
+    Maps of two models have no common unit, so each is divided by its mean mass; the percentiles count the pixels of
+    all maps.
+
+    Args:
+        attributions: float (H, W), signed; sizes may differ. A map of zeros draws nothing.
+        visualization: polarity and percentiles, without a blur, which would need the maps one by one.
+
+    Returns:
+        float64 (H, W) in [-1, 1] for each map.
+    """
+    if visualization.blur_sigma > 0:
+        raise ValueError(f"a shared scale knows no blur, found blur_sigma {visualization.blur_sigma:g}")
+    finite = [np.where(np.isfinite(one), one, 0.0).astype(np.float64) for one in attributions]
+    sizes = [float(_sided(one, visualization.polarity).mean()) for one in finite]
+    flat = [one.ravel() / size if size > 0 else one.ravel() for one, size in zip(finite, sizes, strict=True)]
+    strength = signed_strength(np.concatenate(flat)[None], visualization)[0]
+    parts = np.split(strength, np.cumsum([one.size for one in finite])[:-1])
+    return tuple(part.reshape(one.shape) for part, one in zip(parts, finite, strict=True))
+
+
+def _sided(attribution: np.ndarray, polarity: str) -> np.ndarray:
+    """The mass of a map by the polarity, (H, W), non-negative."""
+    if polarity == "both":
+        return np.abs(attribution)
+    return np.maximum(attribution if polarity == "positive" else -attribution, 0.0)
 
 
 def legend(visualization: Visualization, width: int = 256, height: int = 12) -> np.ndarray:

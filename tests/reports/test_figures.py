@@ -159,3 +159,23 @@ def test_arrays_of_different_sizes_are_refused():
         figures.photo(grey_image(32, 32), nowhere(32, 32), {"face": np.zeros((8, 8), bool)})
     with pytest.raises(ValueError, match=r"map \(8, 8\) and image \(32, 32\)"):
         figures.overlay(grey_image(32, 32), np.zeros((8, 8)), nowhere(32, 32), {}, Visualization())
+
+
+def test_maps_side_by_side_are_drawn_on_one_scale_whatever_their_units():
+    # Mean masses 2 and 20: in units of its mean the first has 0, 2, 2, 0 and the second 0, 0, 4, 0.
+    one, other = np.array([[0.0, 4.0], [4.0, 0.0]]), np.array([[0.0, 0.0], [80.0, 0.0]])
+    first, second = figures.shared_strengths([one, other], Visualization(**EVERYTHING))
+    np.testing.assert_allclose(first, [[0, 0.5], [0.5, 0]])
+    np.testing.assert_allclose(second, [[0, 0], [1, 0]])
+
+
+def test_a_shared_scale_takes_maps_of_any_size_and_maps_without_mass():
+    small, empty = np.array([[1.0]]), np.full((3, 2), np.nan)
+    first, second = figures.shared_strengths([small, empty], Visualization(**EVERYTHING))
+    np.testing.assert_allclose(first, [[1.0]])
+    np.testing.assert_array_equal(second, np.zeros((3, 2)))
+
+
+def test_a_shared_scale_refuses_a_blur():
+    with pytest.raises(ValueError, match="a shared scale knows no blur"):
+        figures.shared_strengths([np.ones((2, 2))], Visualization(blur_sigma=1.0))
