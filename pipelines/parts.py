@@ -76,6 +76,8 @@ def gather(parts: Sequence[Path], out: Path) -> RunConfig:
 
 def _copy(part: Run, run: Run) -> None:
     """The shards that the run does not have yet, each whole or not at all, and what was learned about the images."""
+    for sheet in part.read_sheets():
+        run.write_sheet(sheet)
     for index in sorted(part.finished_shards() - run.finished_shards()):
         run.scored.write(index, part.scored.read(index))
     cache = part.path / "cache"

@@ -211,7 +211,7 @@ def _tiles(drawn: Sequence[Sheet], predictions: pd.DataFrame, methods: Sequence[
     places = _drawn_ids(drawn, predictions)
     at = [places.get(sample_id, (-1, -1)) for sample_id in predictions["sample_id"]]
     height, width = drawn[0].shape if drawn else (1, 1)
-    kinds = (sheets.PHOTO, sheets.THINGS, *methods)
+    kinds = (sheets.PHOTO, sheets.THINGS, *methods)  # the order in which the page looks for them
     return {
         "sheet": [sheet for sheet, _ in at],
         "tile": [tile for _, tile in at],

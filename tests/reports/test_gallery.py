@@ -147,7 +147,7 @@ def test_each_sample_has_its_own_tile(files, core):
     assert rows == 3  # 15 tiles, 6 in a row
     photo, things, *maps = (np.asarray(Image.open(io.BytesIO(files[name]))) for name in names)
     assert photo.shape == (3 * 98, 6 * 98, 3)
-    assert things.shape == (3 * 50, 6 * 50, 3)
+    assert things.shape == (3 * 98, 6 * 98, 4)
     assert [map_.shape[:2] for map_ in maps] == [(3 * 50, 6 * 50)] * 2
 
 
@@ -196,18 +196,18 @@ def small(foreground=None, regions=None, mass=None, shape=(96, 96)):
     )
 
 
-def test_the_object_is_red_other_things_are_green_and_what_is_ignored_is_neither():
+def test_the_object_has_a_white_line_other_things_a_dashed_yellow_one_and_what_is_ignored_has_none():
     foreground = np.full((96, 96), IGNORE, dtype=np.uint8)
-    foreground[:48, :48] = FOREGROUND
+    foreground[:40, :40] = FOREGROUND
     face = np.zeros((96, 96), dtype=bool)
-    face[48:, 48:] = True
+    face[60:, 60:] = True
     things = small(foreground, {"face": face}).things
-    assert things.shape == (48, 48, 3)
-    assert [things[at].tolist() for at in ((0, 0), (47, 47), (0, 47))] == [
-        [255, 0, 0],
-        [0, 255, 0],
-        [0, 0, 0],
-    ]
+    assert things.shape == (96, 96, 4)
+    row = {x: things[10, x].tolist() for x in (39, 40, 41, 42)}
+    assert row == {39: [0] * 4, 40: [255] * 4, 41: [10, 12, 16, 255], 42: [0] * 4}
+    left_of_face = things[60:, 59, :3].tolist()
+    assert (left_of_face.count([255, 221, 64]), left_of_face.count([10, 12, 16])) == (20, 16)  # 5 on, 5 off
+    assert things[..., 3].sum() == 255 * (2 * 40 + 2 * 40 + 1 + 2 * 36 + 2 * 36 + 1)
 
 
 def test_a_map_in_grey_is_brightest_where_its_mass_is_and_black_without_mass():
@@ -222,15 +222,19 @@ def test_a_map_in_grey_is_brightest_where_its_mass_is_and_black_without_mass():
 def test_a_wide_picture_stays_wide():
     tile = small(shape=(100, 200), mass=np.ones((100, 200), dtype=np.float32))
     assert tile.photo.shape == (48, 96, 3)
+    assert tile.things.shape == (48, 96, 4)
     assert tile.maps["grad_cam"].shape == (24, 48)
 
 
 def test_a_sheet_repeats_the_border_of_a_tile_round_it():
-    sheet = sheets.join([small(np.full((96, 96), FOREGROUND, dtype=np.uint8)), small()], (96, 96))
+    foreground = np.full((96, 96), BACKGROUND, dtype=np.uint8)
+    foreground[1:] = FOREGROUND  # the line is its uppermost row
+    sheet = sheets.join([small(foreground), small()], (96, 96))
     things = np.asarray(Image.open(io.BytesIO(sheet.pictures[sheets.THINGS])))
-    assert things.shape == (50, 6 * 50, 3)
-    assert (things[:, :50, 0] == 255).all()  # 48 pixels of the tile and its margin
-    assert not things[:, 50:].any()
+    assert things.shape == (98, 6 * 98, 4)
+    assert (things[:2, :98] == 255).all()  # the margin above, and to both sides
+    assert not things[2:, :98].any()
+    assert not things[:, 98:].any()
 
 
 @pytest.mark.parametrize("n", [0, sheets.N_TILES + 1])
