@@ -10,6 +10,7 @@ from audit._findings import Finding, known_mean, mean
 from audit.bonds import CLOSE, Bond
 from audit.effects import Effect
 from audit.interventions import Link, Scope
+from audit.sampling import Estimates
 from audit.types import Interval, MapStatus, VerdictLimits
 
 
@@ -30,6 +31,7 @@ class Evidence:
         effects: what interventions did to the probability of the class, the largest first.
         bonds: global properties of the class, the closest bond first.
         was_intervened: whether the run has interventions at all.
+        n_drawn, n_left: samples of the class whose maps were made, and those left, since the first suffice.
     """
 
     label: str
@@ -49,6 +51,8 @@ class Evidence:
     bonds: tuple[Bond, ...]
     was_intervened: bool
     limits: VerdictLimits
+    n_drawn: int = 0
+    n_left: int = 0
 
     @property
     def n(self) -> int:
@@ -59,6 +63,20 @@ class Evidence:
     def is_object_measured(self) -> bool:
         """Whether enough samples tell of the object."""
         return self.n_object >= self.limits.minimum_samples
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether maps of more samples would hardly change a verdict: each mean is for sure on its side of a line."""
+        if self.n_maps < self.limits.minimum_samples:
+            return False
+        if self.n_object and not (self.excess.low > 0 or self.excess.high <= 0):
+            return False
+        return all(
+            finding.confound in self.accepted
+            or finding.is_harmless(self.limits)
+            or finding.excess.low >= self.limits.minimum_effect
+            for finding in self.findings
+        )
 
     @property
     def accepted(self) -> Mapping[str, str]:
@@ -184,11 +202,23 @@ def evidence(
     bonds: tuple[Bond, ...],
     limits: VerdictLimits,
     level: float,
+    *,
+    n_left: int | None = None,
 ) -> Evidence:
-    """What is known about one class by one method; `scores` are its rows, effects None where none was looked for."""
+    """What is known about one class by one method.
+
+    Args:
+        label, method: which.
+        scores: its rows of `attributions`; those of a run that sampled in the order of drawing.
+        findings, bonds: of all classes.
+        effects: of all classes; None where none was looked for.
+        limits, level: the lines, and the confidence of intervals.
+        n_left: samples of the class without a map, in a run that sampled; None where all were to have one.
+    """
+    estimates = Estimates(level, was_sampled=n_left is not None, is_partial=bool(n_left))
     measured = scores[scores["mass_inside"].notna()]
     mass, area = measured["mass_inside"].to_numpy(), measured["area_inside"].to_numpy()
-    excess = statistics.paired_difference(mass, area, level)
+    excess = estimates.difference(mass, area)
     statuses = scores["status"].value_counts()
     good = (MapStatus.OK, MapStatus.CONVERGED)
     return Evidence(
@@ -196,7 +226,7 @@ def evidence(
         method=method,
         n_maps=int(scores["map_entropy"].notna().sum()),
         n_object=len(measured),
-        mass=statistics.mean_share(mass, level),
+        mass=estimates.share(mass),
         area=mean(area),
         edges=known_mean(measured["edge_mass_inside"].to_numpy()),
         untrained=known_mean(measured["untrained_mass_inside"].to_numpy()),
@@ -209,4 +239,6 @@ def evidence(
         bonds=tuple(bond for bond in bonds if bond.label == label),
         was_intervened=effects is not None,
         limits=limits,
+        n_drawn=len(scores),
+        n_left=n_left or 0,
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit import statistics
+from audit.sampling import Estimates
 from audit.types import Interval, VerdictLimits
 
 
@@ -121,6 +122,8 @@ def all_findings(
     methods: Sequence[str],
     limits: VerdictLimits,
     level: float,
+    *,
+    was_sampled: bool = False,
 ) -> tuple[Finding, ...]:
     """Every confound that occurs in a class, by method, with q values over all; the largest excess first.
 
@@ -145,17 +148,23 @@ def all_findings(
         and n_with.loc[label, confound] > 0
         and (label, method, confound) not in known
     ]
-    p_values = np.array([statistics.p_greater(shares.mass, shares.null) for _, shares in keyed])
+    waiting = _waiting(tables) if was_sampled else set()
+    means = [Estimates(level, was_sampled, (key[0], key[2]) in waiting) for key, _ in keyed]
+    p_values = np.array(
+        [one.p_greater(shares.mass, shares.null) for one, (_, shares) in zip(means, keyed, strict=True)]
+    )
     q_values = statistics.false_discovery_rates(p_values)
     findings = []
-    for ((label, method, confound), shares), p_value, q_value in zip(keyed, p_values, q_values, strict=True):
+    for ((label, method, confound), shares), estimates, p_value, q_value in zip(
+        keyed, means, p_values, q_values, strict=True
+    ):
         counts = (
             int(n_with.loc[label, confound]),
             int(n_looked_at.loc[label, confound]),
             int(n_with[confound].sum() - n_with.loc[label, confound]),
             int(n_looked_at[confound].sum() - n_looked_at.loc[label, confound]),
         )
-        excess = statistics.paired_difference(shares.mass, shares.null, level)
+        excess = estimates.difference(shares.mass, shares.null)
         findings.append(
             Finding(
                 label=label,
@@ -171,7 +180,8 @@ def all_findings(
                 edges=known_mean(shares.edges),
                 untrained=known_mean(shares.untrained),
                 n_untrained=int((~np.isnan(shares.untrained)).sum()),
-                untrained_excess=statistics.paired_difference(shares.mass, shares.untrained, level),
+                # Which samples the untrained model is asked about does not depend on when one stops.
+                untrained_excess=Estimates(level, was_sampled).difference(shares.mass, shares.untrained),
                 excess=excess,
                 p_value=float(p_value),
                 q_value=float(q_value),
@@ -180,6 +190,17 @@ def all_findings(
             )
         )
     return tuple(sorted(findings, key=_order))
+
+
+def _waiting(tables: Mapping[str, pd.DataFrame]) -> set[tuple[str, str]]:
+    """Classes and confounds of which samples that show the confound were left out when maps were made."""
+    confounds = tables["confounds"]
+    has_map = (
+        confounds["sample_id"].isin(tables["attributions"]["sample_id"]) | confounds["mass_inside"].notna()
+    )
+    left = confounds.loc[confounds["present"] & ~has_map, ["sample_id", "confound"]].drop_duplicates()
+    named = left.merge(tables["predictions"][["sample_id", "label"]], on="sample_id", validate="many_to_one")
+    return set(zip(named["label"], named["confound"], strict=True))
 
 
 @dataclass(frozen=True)

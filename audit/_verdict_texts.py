@@ -70,6 +70,14 @@ def object_text(evidence: Evidence) -> str:
     )
 
 
+def sampling_text(evidence: Evidence) -> str:
+    """That not all samples have a map, and why that is enough."""
+    return (
+        f"Maps were made of {evidence.n_drawn} of {evidence.n_drawn + evidence.n_left} {evidence.label} photos, drawn "
+        "at random until they sufficed; the intervals of what they show hold at whatever moment one stops."
+    )
+
+
 def effect_text(effect: Effect) -> str:
     """What an intervention did, in the words of its own `sentence`."""
     change, control_change = effect.after - effect.before, effect.control - effect.before

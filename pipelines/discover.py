@@ -9,6 +9,7 @@ accused. A detector or an annotation that names the thing settles it.
 """
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,29 +19,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit import metrics
 from audit import tables as schema
-from audit.attributed_regions import AttributedRegion, RegionSettings, crop, regions_of
-from audit.classifier import Classifier
+from audit.attributed_regions import RegionSettings
 from audit.discovery import DiscoveredConfound, DiscoverySettings, discover
 from audit.errors import ConfigError
 from audit.scoring import Scoring, score_confounds
-from audit.types import Sample
+from audit.types import Batch, Sample
 from pipelines.config import ConfoundsConfig, RunConfig
 from pipelines.discovered_regions import packed_rows
-from pipelines.engine import ShardRecord, Work, attribute, load_batches, sample_seeds, workshop
+from pipelines.engine import ShardRecord, Work, attribute, load_batches, rows_a_call, sample_seeds, workshop
 from pipelines.execute import Crew, Tasks, execute
+from pipelines.incremental import origins_of, recall, remember
+from pipelines.memory import key_of, records_of, rows_from_bytes, rows_to_bytes
 from pipelines.progress import Progress
 from pipelines.readers._annotations import Fault
+from pipelines.seen_regions import Found, look
 from pipelines.storage import Run, digest
 
 DISCOVERED = "discovered"
 """The entry of `confounds.use` that asks for this phase."""
 
-_COARSE = "grad_cam"
-"""The method whose maps are searched where it is configured: cheap, and its cells are whole things."""
-_PATCHES = 8
-"""Cells a side of what a crop is described by where the model has no feature maps."""
 _MAY_BE_THE_OBJECT = (
     "no foreground tells the object from it, so it may be the object itself; annotate the object, or name the thing "
     "by a detector"
@@ -70,15 +68,6 @@ class SearchShard:
     index: int
     samples: tuple[Search, ...]
     faults: tuple[Fault, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a search saw: the samples that could be read, in order, their regions and embeddings (R, D)."""
-
-    sample_ids: tuple[str, ...]
-    regions: tuple[AttributedRegion, ...]
-    embeddings: np.ndarray
 
 
 def settings_of(config: ConfoundsConfig) -> tuple[DiscoverySettings, RegionSettings]:
@@ -170,7 +159,7 @@ def discover_shard(work: Work, shard: SearchShard) -> ShardRecord:
     folder = Run(work.out).discovered
     folder.begin(shard.index)
     folder.write(shard.index, search_classes(work, shard.samples))
-    return ShardRecord(shard.index, len(shard.samples), 0, time.monotonic() - started)
+    return ShardRecord(shard.index, len(shard.samples), 0, time.monotonic() - started, rows_a_call(work))
 
 
 def search_classes(work: Work, searches: Sequence[Search]) -> dict[str, pd.DataFrame]:
@@ -202,7 +191,7 @@ def _evenly(groups: Sequence[Sequence[Sample]], n: int) -> list[Sample]:
 def _search(work: Work, search: Search) -> dict[str, pd.DataFrame]:
     """The tables of one class."""
     limits, cut = settings_of(work.config.confounds)
-    found = _look(work, search, cut)
+    found = look(work, search.label, (*search.own, *search.others), cut)
     own = {sample.sample_id for sample in search.own}
     is_own = np.array([sample_id in own for sample_id in found.sample_ids], dtype=bool)
     things = discover(found.regions, found.embeddings, is_own, limits)
@@ -217,48 +206,7 @@ def _search(work: Work, search: Search) -> dict[str, pd.DataFrame]:
     }
 
 
-def _look(work: Work, search: Search, cut: RegionSettings) -> _Found:
-    """The regions of a class's map on its own samples and on others, with the model's description of each."""
-    shop = workshop(work)
-    name = _COARSE if _COARSE in shop.methods else next(iter(shop.methods))
-    target = shop.classes.index(search.label)
-    sample_ids: list[str] = []
-    regions: list[AttributedRegion] = []
-    embeddings: list[np.ndarray] = []
-    for batch, _, _ in load_batches(work, [*search.own, *search.others]):
-        if batch is None:
-            continue
-        targets = np.full(len(batch.sample_ids), target)
-        seeds = sample_seeds(work.config.run.seed, batch.sample_ids)
-        attribution = shop.methods[name](shop.classifier, batch.images, targets, seeds)
-        is_finite = np.isfinite(attribution.maps).all(axis=(1, 2), keepdims=True)
-        mass = metrics.to_mass(np.where(is_finite, attribution.maps, 0), work.config.attributions.polarity)
-        crops = []
-        for row in range(len(batch.sample_ids)):
-            things = {thing: region[row] for thing, region in batch.regions.items()}
-            image, foreground = batch.images[row], batch.foreground[row]
-            seen = regions_of(
-                len(sample_ids) + row, image, mass[row], foreground, things, attribution.resolution, cut
-            )
-            regions += seen
-            crops += [crop(image, region.mask, foreground) for region in seen]
-        sample_ids += batch.sample_ids
-        if crops:
-            embeddings.append(_described(shop.classifier, np.stack(crops)))
-    return _Found(
-        tuple(sample_ids), tuple(regions), np.concatenate(embeddings) if embeddings else np.zeros((0, 1))
-    )
-
-
-def _described(classifier: Classifier, crops: np.ndarray) -> np.ndarray:
-    """float (B, D): the model's features of crops; a few coarse pixels where the model has no feature maps."""
-    if classifier.feature_layer is not None:
-        return classifier.features(crops)
-    places = (2 * np.arange(_PATCHES) + 1) * np.array(crops.shape[1:3])[:, None] // (2 * _PATCHES)
-    return np.asarray(crops[:, places[0]][:, :, places[1]].reshape(len(crops), -1))
-
-
-def _masks(thing: DiscoveredConfound, found: _Found) -> dict[str, np.ndarray]:
+def _masks(thing: DiscoveredConfound, found: Found) -> dict[str, np.ndarray]:
     """bool (H, W) of each sample that shows the thing, by sample id."""
     masks: dict[str, np.ndarray] = {}
     for index in thing.members:
@@ -268,7 +216,7 @@ def _masks(thing: DiscoveredConfound, found: _Found) -> dict[str, np.ndarray]:
     return masks
 
 
-def _row(search: Search, thing: DiscoveredConfound, found: _Found, is_own: np.ndarray) -> dict[str, Any]:
+def _row(search: Search, thing: DiscoveredConfound, found: Found, is_own: np.ndarray) -> dict[str, Any]:
     """A row of the table `discovered`."""
     if thing.known_as:
         reason = f"{thing.known_as} is a confound of this run already"
@@ -302,31 +250,76 @@ def _measured(
 
     The mass is that of the run's own maps, not of those that were searched.
     """
-    shop = workshop(work)
     showing = {sample_id for masks in tested.values() for sample_id in masks}
-    scoring = Scoring(shop.classes, work.config.attributions.polarity)
     by_id = {sample.sample_id: sample for sample in (*search.own, *search.others)}
-    parts = []
-    for batch, _, _ in load_batches(work, [by_id[s] for s in sample_ids if s in showing] if tested else []):
-        if batch is None:
-            continue
-        outcome = attribute(work, shop, batch, shop.classifier.probabilities(batch.images))
-        nowhere = np.zeros(batch.foreground.shape[1:], dtype=bool)
-        regions = {
-            name: np.stack([masks.get(sample_id, nowhere) for sample_id in batch.sample_ids])
-            for name, masks in tested.items()
-        }
-        parts.append(score_confounds(dataclasses.replace(batch, regions=regions), outcome, scoring))
+    keys = _mass_keys(work, tested)
+    remembered = recall(work, (key for some in keys.values() for key in some.values()))
+    is_known = {s: all(key in remembered for key in some.values()) for s, some in keys.items()}
+    known = [s for s in sample_ids if is_known.get(s, False)]
+    rows = [
+        {**row, "confound": name}
+        for sample_id in known
+        for name, key in keys[sample_id].items()
+        for row in rows_from_bytes(remembered[key])
+    ]
+    parts = [schema.frame(schema.CONFOUNDS, rows)]
+    left = [by_id[s] for s in sample_ids if s in showing and not is_known.get(s, False)]
+    for batch, _, _ in load_batches(work, left) if left else ():
+        if batch is not None:
+            parts.append(_mass_on(work, batch, tested))
+            _remember_mass(work, parts[-1], keys)
     unknown = {column.name: np.nan for column in schema.CONFOUNDS.columns if column.kind == "float64"}
     absent = [
         {"sample_id": sample_id, "method": method, "confound": name, "present": False, **unknown}
-        for method in shop.methods
+        for method in work.config.attributions.methods
         for name in tested
         for sample_id in sample_ids
         if sample_id not in showing
     ]
-    rows = schema.joined(schema.CONFOUNDS, [*parts, schema.frame(schema.CONFOUNDS, absent)])
-    return rows.sort_values(["confound", "method", "sample_id"], kind="stable", ignore_index=True)
+    made = schema.joined(schema.CONFOUNDS, [*parts, schema.frame(schema.CONFOUNDS, absent)])
+    return made.sort_values(["confound", "method", "sample_id"], kind="stable", ignore_index=True)
+
+
+def _mass_on(work: Work, batch: Batch, tested: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Rows of `confounds` of a batch: every method by every thing, each wherever it was found."""
+    shop = workshop(work)
+    outcome = attribute(work, shop, batch, shop.classifier.probabilities(batch.images))
+    nowhere = np.zeros(batch.foreground.shape[1:], dtype=bool)
+    regions = {
+        name: np.stack([masks.get(sample_id, nowhere) for sample_id in batch.sample_ids])
+        for name, masks in tested.items()
+    }
+    scoring = Scoring(shop.classes, work.config.attributions.polarity)
+    return score_confounds(dataclasses.replace(batch, regions=regions), outcome, scoring)
+
+
+def _mass_keys(work: Work, tested: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, str]]:
+    """By what the mass on each thing is remembered, by sample and thing: its pixels on that sample, not its name."""
+    origins = origins_of(work)
+    showing = {sample_id for masks in tested.values() for sample_id in masks} & origins.keys()
+    return {
+        sample_id: {
+            name: key_of("mass", origins[sample_id], _bits(masks.get(sample_id)))
+            for name, masks in tested.items()
+        }
+        for sample_id in showing
+    }
+
+
+def _bits(mask: np.ndarray | None) -> str:
+    return "nowhere" if mask is None else hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()
+
+
+def _remember_mass(work: Work, rows: pd.DataFrame, keys: Mapping[str, Mapping[str, str]]) -> None:
+    """Keeps the rows of each sample and thing without the thing's name."""
+    remember(
+        work,
+        {
+            keys[sample_id][name]: rows_to_bytes(records_of(group.drop(columns="confound")))
+            for (sample_id, name), group in rows.groupby(["sample_id", "confound"], sort=False)
+            if sample_id in keys
+        },
+    )
 
 
 def _merge(run: Run, confounds: pd.DataFrame) -> dict[str, pd.DataFrame]:

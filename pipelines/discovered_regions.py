@@ -31,6 +31,23 @@ def with_regions(work: Work, batch: Batch) -> Batch:
     return dataclasses.replace(batch, regions={**batch.regions, **added}) if names else batch
 
 
+def packed_regions(out: Path) -> dict[str, list[list[Any]]]:
+    """What was discovered on each sample, as JSON values that are equal where the regions are; by sample id."""
+    return {
+        sample_id: [[name, one.height, one.width, one.bits] for name, one in sorted(regions.items())]
+        for sample_id, regions in _regions(out, _stamp(out)).items()
+    }
+
+
+def stored_regions(out: Path) -> dict[str, dict[str, np.ndarray]]:
+    """All stored regions of a run: bool (H, W), the model's input, by sample and name; none where it has none."""
+    known = _regions(out, _stamp(out))
+    return {
+        sample_id: {name: _unpacked(packed) for name, packed in regions.items()}
+        for sample_id, regions in known.items()
+    }
+
+
 def packed_rows(tested: Mapping[str, Mapping[str, np.ndarray]]) -> Iterable[dict[str, Any]]:
     """Rows of `discovered_regions`."""
     for name, masks in tested.items():

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from pipelines.origins import PACKAGES, versions
 from pipelines.quiet import load_tensorflow
-from pipelines.run import PACKAGES, versions
 
 Finding = tuple[bool, str]
 """Whether it is as it should be, and a sentence."""

@@ -1,6 +1,7 @@
 """Interventions of a run: which samples are changed in which way, in shards.
 
-Which samples are taken, and which others lend pixels, depends on the run's seed and on ids alone.
+Which samples are taken, and which others lend pixels, depends on the run's seed and on ids alone. It is drawn so that
+one sample more or less changes little: an incremental run computes what changed.
 """
 
 import dataclasses
@@ -9,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 import audit.interventions as interventions
@@ -178,7 +178,7 @@ def _groups(
     groups = []
     for kind, plugin in kinds.items():
         tried = [one for one in everything if one.scope is plugin.scope]
-        subjects = _subjects(plugin.subjects, tried, order, labels)
+        subjects = _subjects(plugin.subjects, tried, order, labels, seed)
         for one, chosen in zip(tried, subjects, strict=True):
             own, other = (
                 tuple(s for s in order if s in one.lending and (labels[s] == one.candidate.label) is is_own)
@@ -245,31 +245,59 @@ def _properties(settings: InterventionsConfig, tables: Mapping[str, pd.DataFrame
     )
     for one in found:
         candidate = Candidate(one.label, one.confound)
-        yield _Tried(candidate, Scope.PROPERTY, one.showing, one.without, frozenset(), one.own, one.others)
+        own, others = (_coarse(value, one.own - one.others) for value in (one.own, one.others))
+        yield _Tried(candidate, Scope.PROPERTY, one.showing, one.without, frozenset(), own, others)
+
+
+def _coarse(value: float, difference: float) -> float:
+    """A typical value to within a sixteenth of what tells the class apart.
+
+    The value is a median, which any sample moves a little; pictures that were changed to one value of it serve for
+    another that is nearly the same.
+    """
+    if difference == 0 or not math.isfinite(difference):
+        return value
+    step = 2.0 ** math.floor(math.log2(abs(difference) / 8))
+    return step * round(value / step)
 
 
 def _subjects(
-    which: Subjects, tried: Sequence[_Tried], order: Sequence[str], labels: Mapping[str, str]
+    which: Subjects, tried: Sequence[_Tried], order: Sequence[str], labels: Mapping[str, str], seed: int
 ) -> list[list[str]]:
     """The samples of each candidate, in order.
 
-    A sample of another class is asked about one class only, the one with the fewest so far: a changed sample has one
-    row a confound, and no two tests share it.
+    A sample of another class is asked about one class only: a changed sample has one row a confound, and no two tests
+    share it. Classes take turns, each by an order of its own, so that a sample that comes or goes moves few others.
     """
     if which is Subjects.OF_CLASS:
         return [[s for s in order if labels[s] == one.candidate.label and s in one.showing] for one in tried]
     subjects: list[list[str]] = [[] for _ in tried]
     for confound in dict.fromkeys(one.candidate.confound for one in tried):
         places = [place for place, one in enumerate(tried) if one.candidate.confound == confound]
-        for sample_id in order:
-            free = [
-                place
-                for place in places
-                if sample_id in tried[place].without and labels[sample_id] != tried[place].candidate.label
-            ]
-            if free:
-                subjects[min(free, key=lambda place: len(subjects[place]))].append(sample_id)
+        eligible = []
+        for place in places:
+            label = tried[place].candidate.label
+            free = [s for s in order if s in tried[place].without and labels[s] != label]
+            eligible.append(sorted(free, key=lambda s, label=label: _hash(seed, f"{label}:{s}")))  # type: ignore[misc]
+        for place, chosen in zip(places, _in_turns(eligible), strict=True):
+            subjects[place] = chosen
     return subjects
+
+
+def _in_turns(orders: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each order takes its first id that is free, in turns, until none is left."""
+    taken: set[str] = set()
+    chosen: list[list[str]] = [[] for _ in orders]
+    left = [iter(order) for order in orders]
+    n_before = -1
+    while n_before < len(taken):
+        n_before = len(taken)
+        for own, ids in zip(chosen, left, strict=True):
+            found = next((one for one in ids if one not in taken), None)
+            if found is not None:
+                taken.add(found)
+                own.append(found)
+    return chosen
 
 
 def _n_passes(groups: Sequence[_Group], kinds: Mapping[str, Intervention], per_class: int) -> int:
@@ -289,10 +317,9 @@ def _affordable(
 
 
 def _drawn(pool: Sequence[str], n: int, sample_id: str, seed: int) -> list[str]:
-    """`n` others of the pool, or all there are."""
+    """`n` others of the pool, or all there are; who else is in the pool moves none of them."""
     others = [donor for donor in pool if donor != sample_id] if n else []
-    rng = np.random.default_rng(seed)
-    return [others[index] for index in rng.permutation(len(others))[:n]]
+    return sorted(others, key=lambda donor: _hash(seed, donor))[:n]
 
 
 def seed_of(seed: int, sample_id: str, confound: str, kind: str) -> int:

@@ -177,6 +177,8 @@ def _scoring(config: RunConfig, classes: Sequence[str], model_digest: str) -> di
     chosen = config.model_dump(mode="json", include={"data", "model", "attributions", "confounds"})
     chosen["data"].pop("max_quarantine")
     chosen["run"] = config.run.model_dump(mode="json", include={"seed", "shard_size", "batch_size"})
+    if config.run.sampling:
+        chosen["run"]["first_draw"] = config.run.first_draw
     if files := digests(config.confounds.use):
         chosen["detector_files"] = files
     return chosen | {"schema_version": SCHEMA_VERSION, "classes": list(classes), "model_digest": model_digest}

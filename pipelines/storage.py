@@ -193,6 +193,10 @@ class Run:
         """
         self._begin(self.intervened, fingerprint, self.drop_interventions)
 
+    def begin_sampling(self, fingerprint: str) -> None:
+        """Makes the folder ready for draws by these limits; draws by others may have stopped elsewhere."""
+        self._begin(self.attributed, fingerprint, lambda: _remove(self.attributed.path))
+
     def begin_discovery(self, fingerprint: str) -> None:
         """Makes the folder ready for this search; what another one found is dropped, and the interventions on it."""
         self._begin(self.discovered, fingerprint, self.drop_discovery)

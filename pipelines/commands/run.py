@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from audit.errors import ConfigError
 from pipelines.commands import (
     DONE,
     Classes,
@@ -53,6 +54,19 @@ def command(
     shard: Annotated[
         str | None, typer.Option("--shard", help="Score only this part, such as 3/16, for `merge`.")
     ] = None,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            "--reuse",
+            help="An earlier run, or a folder of runs (the newest fitting one): unchanged samples keep their scores.",
+        ),
+    ] = None,
+    sample: Annotated[
+        bool,
+        typer.Option(
+            "--sample", help="Make maps of as many samples a class as its verdict needs: run.sampling."
+        ),
+    ] = False,
     settings: Settings = None,
     force_new: Annotated[
         bool, typer.Option("--force-new", help="Drop what another audit left in the run folder.")
@@ -69,17 +83,22 @@ def command(
         for key, value in (("engine", engine), ("scheduler", scheduler))
         if value
     ]
+    chosen += ["run.sampling=true"] if sample else []
     chosen += settings or []
     loaded = configured(
         config, data, model, classes, masks, methods, splits, per_class, workers, chosen, metadata
     )
     folder = out or Path("runs") / (config.stem if config else loaded.data.path.stem)
     console = make_console()
+    if shard is not None and reuse is not None:
+        raise ConfigError(
+            "--reuse takes scores over from an earlier run, and --shard is a part of one; give one of them"
+        )
     if shard is not None:
         part = parse_part(shard)
         n_own, n_all = score_part(loaded, folder, part, progress=Progress(console), is_new=force_new)
         tell_path(f"Part {part.number} of {part.of}: {n_own} of {n_all} samples", folder, console)
         return DONE
-    finished = audit(loaded, folder, progress=Progress(console), is_new=force_new)
+    finished = audit(loaded, folder, progress=Progress(console), is_new=force_new, reuse=reuse)
     tell(finished, folder / "report" / "index.html", console)
     return DONE

@@ -1,0 +1,93 @@
+"""Intervals that hold at every moment of drawing samples."""
+
+import math
+
+import numpy as np
+import pytest
+
+from audit import statistics
+from audit.sampling import Estimates, running_mean, running_p
+
+LOOKS = (10, 16, 24, 36, 54, 81, 120, 180)
+
+
+def draw(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Values in [0, 1] of a kind of distribution."""
+    if kind == "yes or no":
+        return (rng.random(n) < 0.05).astype(float)
+    return rng.beta(0.5, 5.0, n) if kind == "skewed" else rng.uniform(0.4, 0.8, n)
+
+
+@pytest.mark.parametrize(("kind", "mean"), [("yes or no", 0.05), ("skewed", 1 / 11), ("flat", 0.6)])
+def test_whoever_looks_again_and_again_is_seldom_misled(kind, mean):
+    rng = np.random.default_rng(0)
+    misled = {"running": 0, "fixed": 0}
+    for _ in range(100):
+        values = draw(kind, rng, max(LOOKS))
+        for name in misled:
+            intervals = [
+                running_mean(values[:n], 0.9)
+                if name == "running"
+                else statistics.paired_difference(values[:n], np.zeros(n), 0.9)
+                for n in LOOKS
+            ]
+            misled[name] += any(not one.low <= mean <= one.high for one in intervals)
+    # One in ten is allowed; three standard deviations of a hundred such draws are nine.
+    assert misled["running"] <= 19
+    assert misled["fixed"] > 19  # which is why Student's interval is no guide to when to stop
+
+
+def test_a_true_null_is_seldom_rejected_at_any_moment():
+    rng = np.random.default_rng(1)
+    rejected = 0
+    for _ in range(200):
+        values = rng.integers(0, 2, 180).astype(float)
+        rejected += min(running_p(values[:n], 0.5) for n in LOOKS) <= 0.1
+    assert rejected <= 33  # 20 expected at most; three standard deviations are 13
+
+
+def test_constant_values_narrow_around_themselves_as_they_become_more():
+    widths = []
+    for n in (10, 100, 1000):
+        interval = running_mean(np.full(n, 0.7), 0.95)
+        assert interval.low < 0.7 < interval.high
+        assert interval.mean == pytest.approx(0.7)
+        widths.append(interval.high - interval.low)
+    assert widths[0] > widths[1] > widths[2]
+    assert widths[2] < 0.02
+
+
+def test_a_single_value_leaves_all_open_and_none_measures_nothing():
+    one = running_mean(np.array([0.5]), 0.95)
+    assert (one.low, one.high) == pytest.approx((0.0, 1.0))
+    assert math.isnan(running_mean(np.array([np.nan]), 0.95).mean)
+    assert math.isnan(running_p(np.array([]), 0.5))
+
+
+def test_wealth_by_hand():
+    # The first bet is sqrt(2 log(2 / 0.05) / (1/4 * 1 * log 2)) = 6.5, held to half of the wealth: 0.5 / 0.5 = 1.
+    # The value 1 against a supposed mean of 0.5 then makes 1 + 1 * 0.5 = 1.5 of each unit.
+    assert running_p(np.array([1.0]), 0.5) == pytest.approx(1 / 1.5)
+    assert running_p(np.array([0.0]), 0.5) == 1.0
+
+
+def test_differences_are_paired_and_their_signs_kept():
+    partial = Estimates(0.95, was_sampled=True, is_partial=True)
+    first, second = np.full(400, 0.6), np.full(400, 0.2)
+    more, less = partial.difference(first, second), partial.difference(second, first)
+    assert more.mean == pytest.approx(0.4)
+    assert 0.3 < more.low < 0.4 < more.high < 0.5
+    assert (less.low, less.high) == pytest.approx((-more.high, -more.low), abs=1e-6)
+    assert partial.p_greater(first, second) < 1e-6
+    assert partial.p_greater(second, first) == 1.0
+
+
+def test_a_run_that_does_not_sample_has_the_intervals_of_before_and_one_that_does_half_the_error():
+    rng = np.random.default_rng(2)
+    first, second = rng.uniform(0.4, 0.8, 50), rng.uniform(0.3, 0.7, 50)
+    assert Estimates(0.9).difference(first, second) == statistics.paired_difference(first, second, 0.9)
+    assert Estimates(0.9).share(first) == statistics.mean_share(first, 0.9)
+    assert Estimates(0.9).p_greater(first, second) == statistics.p_greater(first, second)
+    ended = Estimates(0.9, was_sampled=True)
+    assert ended.difference(first, second) == statistics.paired_difference(first, second, 0.95)
+    assert ended.p_greater(first, second) == 2 * statistics.p_greater(first, second)
