@@ -13,18 +13,26 @@ EXAMPLE = "rightreasons export runs/monday attributions -o attributions.csv"
 def command(
     run_folder: RunFolder,
     table: Annotated[
-        str, typer.Argument(help="predictions, attributions, confounds, interventions, verdicts, …")
+        str, typer.Argument(help="predictions, attributions, confounds, interventions, verdicts, findings, …")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="File; its ending chooses csv, parquet or json.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="For tables of pictures: fiftyone, label_studio, coco; by default as --out ends."
+        ),
+    ] = None,
 ) -> int:
-    """Write one table of a run as one file."""
+    """Write one table of a run as one file; `findings` has what is known of each picture."""
     import pipelines.exporters as exporters
     from audit import plugins
+    from pipelines import findings
     from pipelines.storage import Run, storing
     from pipelines.terminal import tell_path
 
-    exporter = plugins.find(exporters, out.suffix.lstrip(".").lower())()
-    rows = Run(run_folder).table(table)
+    exporter = plugins.find(exporters, form or out.suffix.lstrip(".").lower())()
+    run = Run(run_folder)
+    rows = findings.findings(run) if table == findings.NAME else run.table(table)
     with storing(out):
         exporter(rows, out)
     tell_path(f"{len(rows)} rows", out, make_console())

@@ -20,12 +20,13 @@ class Json:
     def __call__(self, table: pd.DataFrame, path: Path) -> None:
         """Writes the table."""
         records = [
-            {str(name): _value(value) for name, value in row.items()} for row in table.to_dict("records")
+            {str(name): plain(value) for name, value in row.items()} for row in table.to_dict("records")
         ]
         write_text(path, json.dumps(records, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
 
 
-def _value(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A cell as JSON has it."""
     if isinstance(value, list | np.ndarray):
         return list(value)
     return None if pd.isna(value) else value

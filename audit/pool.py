@@ -1,0 +1,322 @@
+"""An unlabelled pool -> the pictures to add: what each finding asks for, which pictures fit, a diverse choice.
+
+Source: the choice is the greedy farthest-first rule of Gonzalez 1985, its distances weighted by the chance that a
+picture is what is asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from audit.duplicates import MOST_BITS, near_pairs
+from audit.interventions import WHOLE_BACKGROUND
+from audit.pool_reading import (
+    Known,
+    Look,
+    is_told_by_features,
+    moved,
+    presence_auroc,
+    read_classes,
+    reading_accuracy,
+    told_presence,
+)
+from audit.suggestions import REPRESENTATIVE, WITH, WITHOUT
+from audit.types import ClassVerdict, Status, Suggestion
+
+NEAR_COSINE = 0.98
+"""Pictures of like hashes are copies where they look alike to the model too: by hashes alone plain photos of two things
+are one."""
+LIKELY = 0.5
+"""A picture is suggested for a finding where it is at least that likely to be what is asked for."""
+STRICTNESS = 4.0
+"""Power of a picture's use in the choice, against its distance to what is there: pictures of little use lie far out."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one finding asks of a pool.
+
+    Attributes:
+        label: class whose verdict asks.
+        kind: kind of the suggestion.
+        confound: what it is about; empty where representative photos are asked for.
+        wanted: classes that the photos should be of.
+        n: how many would do.
+    """
+
+    label: str
+    kind: str
+    confound: str
+    wanted: tuple[str, ...]
+    n: int
+
+    @property
+    def trait(self) -> str:
+        """What is looked for and taken away: a property can have another typical value for each class."""
+        return trait_of(self.label, self.confound)
+
+
+def trait_of(label: str, confound: str) -> str:
+    """The key of a confound as one class has it; empty without a confound."""
+    return f"{confound} of {label}" if confound else ""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One picture to add.
+
+    Attributes:
+        row: of the pool.
+        ask: what asks for it.
+        label: the class it most probably is, of those asked for.
+        likely: chance that it is of a class asked for, by the reading without the confound; for representative
+            photos the model's own probability.
+        shows: 1 the confound shows, 0 it does not; NaN without a confound.
+        is_seen: the confound was looked for in the picture itself; False where it is told by the features.
+    """
+
+    row: int
+    ask: Ask
+    label: str
+    likely: float
+    shows: float
+    is_seen: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The choice, and what a reader should know of it.
+
+    Attributes:
+        chosen: in the order of their rank.
+        n_duplicates: pool pictures left out as copies of labelled ones or of one another.
+        n_found: by ask, how many pictures of the pool fit.
+        reading: by trait, share of labelled samples whose class the reading tells, out of fold; NaN with too few.
+        presence: by trait that is told by the features alone, AUROC out of fold; NaN with too few.
+    """
+
+    chosen: tuple[Chosen, ...]
+    n_duplicates: int
+    n_found: Mapping[Ask, int]
+    reading: Mapping[str, float]
+    presence: Mapping[str, float]
+
+
+def asks(
+    verdicts: Sequence[ClassVerdict], suggestions: Sequence[Suggestion], classes: Sequence[str]
+) -> tuple[Ask, ...]:
+    """What a run's suggestions ask of a pool; one for each side of a confound, and one for each undecided class.
+
+    Photos with a confound may be of any class that is not bound to it itself, unless all are.
+    """
+    flagged = dict.fromkeys(
+        (v.label, v.confound)
+        for v in verdicts
+        # Whose background a picture stands on, nothing tells.
+        if v.confound not in (None, WHOLE_BACKGROUND) and v.status in (Status.SUSPECT, Status.SPURIOUS)
+    )
+    counts = {(s.label, s.kind, s.confound): s.n_to_add for s in suggestions}
+    found: list[Ask] = []
+    taken: set[tuple[str, str]] = set()
+    for label, confound in flagged:
+        assert confound is not None
+        if n := counts.get((label, WITHOUT, confound), 0):
+            found.append(Ask(label, WITHOUT, confound, (label,), n))
+        bound = {other for other, thing in flagged if thing == confound}
+        others = tuple(name for name in classes if name != label)
+        wanted = tuple(name for name in others if name not in bound) or others
+        sides = [name for name in wanted if (name, confound) not in taken]
+        if n := sum(counts.get((name, WITH, confound), 0) for name in sides):
+            found.append(Ask(label, WITH, confound, wanted, n))
+            taken |= {(name, confound) for name in sides}
+    found += [
+        Ask(s.label, REPRESENTATIVE, "", (s.label,), s.n_to_add)
+        for s in suggestions
+        if s.kind == REPRESENTATIVE
+    ]
+    return tuple(found)
+
+
+def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray, n: int) -> Choice:
+    """The pictures of a pool to add.
+
+    Args:
+        wishes: what is asked for; the budget is divided among them by their `n`.
+        known: the labelled samples.
+        pool: N unlabelled pictures.
+        is_copy: bool (N,), pictures that are left out; see `copies`.
+        n: pictures to choose at most.
+
+    Returns:
+        At most `n` pictures, no two of them copies of one another or of labelled ones; fewer where fewer fit. Of a
+        wish with too few fitting pictures the rest of the budget goes to the others.
+    """
+    fitting = [_fitting(ask, known, pool) for ask in wishes]
+    fitting = [replace(one, likely=np.where(is_copy, 0.0, one.likely)) for one in fitting]
+    counts = [int((one.likely >= LIKELY).sum()) for one in fitting]
+    unit, unit_known = _unit(pool.features), _unit(known.look.features)
+    picked: list[list[int]] = []
+    used = np.zeros(len(is_copy), dtype=bool)
+    budgets = _budgets([ask.n for ask in wishes], counts, n)
+    for ask, one, budget in zip(wishes, fitting, budgets, strict=True):
+        there = unit_known[_same_side(ask, known)]
+        rows = _diverse(np.where(used, 0.0, one.likely), one.use, (unit, pool.hashes), there, budget)
+        used[rows] = True
+        picked.append(rows)
+    chosen = [
+        Chosen(row, ask, str(one.names[row]), float(one.likely[row]), float(one.shows[row]), one.is_seen)
+        for ask, one, rows in zip(wishes, fitting, picked, strict=True)
+        for row in rows
+    ]
+    # Everyone who takes only the first of the list still gets all sides in proportion.
+    place = [(i + 0.5) / len(rows) for rows in picked for i in range(len(rows))]
+    order = sorted(range(len(chosen)), key=lambda i: place[i])
+    return Choice(
+        tuple(chosen[i] for i in order),
+        int(is_copy.sum()),
+        dict(zip(wishes, counts, strict=True)),
+        {ask.trait: reading_accuracy(ask.trait, known) for ask in wishes if ask.trait},
+        {
+            ask.trait: presence_auroc(known.look.features, known.look.without[ask.trait].shows)
+            for ask in wishes
+            if ask.trait and is_told_by_features(ask.trait, pool)
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How well each of N pictures is what is asked for.
+
+    Attributes:
+        likely: float64 (N,), chance that it is of a class asked for; 0 where the confound is on the wrong side.
+        use: float64 (N,) in [0, 1], what else speaks for it: how much the confound moves the model's answer, where it
+            could be taken away; else 1.
+        names: (N,), the likeliest class of those asked for.
+        shows: float64 (N,), 1, 0 or NaN as in `Chosen`.
+        is_seen: as in `Chosen`.
+    """
+
+    likely: np.ndarray
+    use: np.ndarray
+    names: np.ndarray
+    shows: np.ndarray
+    is_seen: bool
+
+
+def _fitting(ask: Ask, known: Known, pool: Look) -> Fitting:
+    """How well each picture of the pool is what is asked for."""
+    n, classes = len(pool.digests), known.classes
+    if not ask.trait:
+        place = classes.index(ask.label)
+        own = pool.probabilities[:, place].astype(np.float64)
+        is_largest = pool.probabilities.argmax(axis=1) == place
+        likely = np.where(is_largest, np.maximum(own, LIKELY), 0.0)
+        return Fitting(likely, np.ones(n), np.full(n, ask.label, dtype=object), np.full(n, np.nan), True)
+    is_told, own_side = is_told_by_features(ask.trait, pool), known.look.without[ask.trait].shows
+    shows = (
+        told_presence(known.look.features, own_side, pool.features)
+        if is_told
+        else pool.without[ask.trait].shows
+    )
+    names, chances = read_classes(ask.trait, known, pool)
+    columns = [place for place, name in enumerate(names) if name in ask.wanted]
+    if not columns:
+        return Fitting(np.zeros(n), np.ones(n), np.full(n, ask.label, dtype=object), shows, not is_told)
+    is_side = shows == (1.0 if ask.kind == WITH else 0.0)
+    best = np.array(names, dtype=object)[columns][chances[:, columns].argmax(axis=1)]
+    likely = np.where(is_side, chances[:, columns].sum(axis=1), 0.0)
+    use = moved(ask.trait, ask.label, known, pool) if ask.kind == WITH and not is_told else np.ones(n)
+    return Fitting(likely, use, best, shows, not is_told)
+
+
+def _same_side(ask: Ask, known: Known) -> np.ndarray:
+    """bool (M,): labelled samples of the kind that is asked for; what they show already is not asked for again."""
+    is_wanted = np.isin(np.asarray(known.labels), ask.wanted)
+    return is_wanted & (known.look.without[ask.trait].shows == (ask.kind == WITH)) if ask.trait else is_wanted
+
+
+def _budgets(wanted: Sequence[int], available: Sequence[int], n: int) -> list[int]:
+    """`n` divided in proportion to what is wanted, never more than there is; what one cannot use goes to the others."""
+    budgets = [0] * len(wanted)
+    for _ in range(min(n, sum(available))):
+        open_ones = [i for i in range(len(wanted)) if budgets[i] < available[i]]
+        least = min(open_ones, key=lambda i: ((budgets[i] + 1) / wanted[i], i))
+        budgets[least] += 1
+    return budgets
+
+
+def _diverse(
+    likely: np.ndarray, use: np.ndarray, seen: tuple[np.ndarray, np.ndarray], known: np.ndarray, budget: int
+) -> list[int]:
+    """Rows in the order in which they are chosen: each time the largest chance times distance to what is there.
+
+    Args:
+        likely: (N,); below LIKELY is not eligible.
+        use: (N,), see `Fitting`.
+        seen: features (N, D), rows of length 1, and hashes uint64 (N,).
+        known: (M, D), what is there already.
+        budget: rows at most.
+    """
+    unit, hashes = seen
+    rows = np.flatnonzero(likely >= LIKELY)
+    if not len(rows):
+        return []
+    points, gains_at_once = unit[rows], (likely[rows] * use[rows]) ** STRICTNESS
+    nearest = (points @ known.T).max(axis=1) if len(known) else np.full(len(points), -1.0)
+    left, chosen = np.ones(len(points), dtype=bool), list[int]()
+    while len(chosen) < budget and left.any():
+        # Distances of unit vectors are sqrt(2 - 2 cos); those of copies that rounding puts beyond 0 are 0.
+        gains = np.where(left, gains_at_once * np.sqrt(np.maximum(2 - 2 * nearest, 0.0)), -1.0)
+        best = int(gains.argmax())
+        left[best] = False
+        row = int(rows[best])
+        if chosen and _is_near(row, chosen, unit, hashes):
+            continue
+        chosen.append(row)
+        nearest = np.maximum(nearest, points @ points[best])
+    return chosen
+
+
+def copies(pool: Look, labelled: Look) -> np.ndarray:
+    """bool (N,): pool pictures that are copies of labelled ones, or byte by byte of earlier ones in the pool.
+
+    Near copies within the pool are left to the choice, which compares what it takes.
+    """
+    known = set(labelled.digests)
+    found = np.zeros(len(pool.digests), dtype=bool)
+    for row, digest in enumerate(pool.digests):
+        found[row] = digest in known
+        known.add(digest)
+    ours, theirs, _ = near_pairs(pool.hashes, MOST_BITS, labelled.hashes)
+    cosines = np.einsum("pd,pd->p", _unit(pool.features[ours]), _unit(labelled.features[theirs]))
+    found[ours[cosines >= NEAR_COSINE]] = True
+    return found
+
+
+def _is_near(row: int, chosen: Sequence[int], unit: np.ndarray, hashes: np.ndarray) -> bool:
+    """Whether one of those chosen is nearly the same picture."""
+    close = np.bitwise_count(hashes[list(chosen)] ^ hashes[row]) <= MOST_BITS
+    return bool((unit[list(chosen)][close] @ unit[row] >= NEAR_COSINE).any())
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Rows of length 1; a row of zeros stays."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(np.divide(features, length, out=np.zeros(features.shape), where=length > 0))
+
+
+def reason_text(chosen: Chosen, predicted: str, confidence: float) -> str:
+    """Why a picture is on the list, in one sentence a curator can check by looking."""
+    ask = chosen.ask
+    says = f"the model says {predicted} ({confidence:.0%})"
+    if not ask.trait:
+        return f"One more {ask.label} photo, unlike those that are there: {ask.label} is undecided; {says}."
+    seen = "shows" if chosen.shows > 0 else "shows no"
+    told = "" if chosen.is_seen else ", as far as the model's features tell"
+    reads = f"it reads as {chosen.label}" if ask.kind == WITHOUT else f"it does not read as {ask.label}"
+    return (
+        f"Probably a {chosen.label} photo that {seen} {ask.confound}{told}: with the {ask.confound} left out "
+        f"{reads} ({chosen.likely:.0%}), and {says}."
+    )

@@ -1,0 +1,220 @@
+"""What pictures show, read from what a model makes of them with a confound taken away.
+
+A network that leans on a confound calls a picture by it, so its own answer is no guide to pictures that contradict the
+confound. With the confound taken away its features and probabilities still tell the classes, by a linear reading fitted
+to labelled samples from which as much was taken away, whether or not they showed it.
+
+Source: last layers fitted anew to what a network sees anyway, Kirichenko, Izmailov, Wilson 2023, arXiv:2204.02937; here
+on pictures without the confound, since samples that contradict it are what is missing.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LEAST = 1e-6
+"""Smaller probabilities are rounding."""
+FEATURES_SCALE = 0.3
+"""Of standardised features beside standardised log probabilities: these know the classes better, from more samples."""
+AXES = 4
+"""Most directions of the features that count as the confound's, where it cannot be taken out of a pool's pictures."""
+
+
+@dataclass(frozen=True)
+class Without:
+    """N pictures with a trait taken away.
+
+    Attributes:
+        features: float (N, D), as in `Look`.
+        probabilities: float (N, K), as in `Look`.
+        shows: float (N,): 1 where the picture as it is shows the trait, 0 where it does not, NaN where that is not
+            known; then nothing could be taken away.
+    """
+
+    features: np.ndarray
+    probabilities: np.ndarray
+    shows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the model and the detectors make of N pictures.
+
+    Attributes:
+        digests: N digests of the files.
+        hashes: uint64 (N,), perceptual; see `audit.duplicates`.
+        probabilities: float (N, K), of the pictures as they are.
+        features: float (N, D), of the pictures as they are.
+        without: the same of the pictures without a trait, by trait.
+    """
+
+    digests: tuple[str, ...]
+    hashes: np.ndarray
+    probabilities: np.ndarray
+    features: np.ndarray
+    without: Mapping[str, Without]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The labelled samples that the pool's pictures are read by.
+
+    Attributes:
+        look: what the model makes of them; `shows` has no gaps.
+        labels: their class names.
+        classes: K class names in the model's output order.
+    """
+
+    look: Look
+    labels: tuple[str, ...]
+    classes: tuple[str, ...]
+
+
+def read_classes(trait: str, known: Known, pool: Look) -> tuple[tuple[str, ...], np.ndarray]:
+    """What the pool's pictures show, read from what the model makes of them with the confound taken away.
+
+    Where it could not be taken out of the pool's pictures, what taking it out of labelled ones changes in the features
+    is left out of all features instead, and probabilities, which nothing can be left out of, are not read.
+
+    Returns:
+        The names of the classes that occur among the labelled samples, and float64 (N, their number).
+    """
+    names = tuple(sorted(set(known.labels)))
+    if len(names) < 2:
+        return names, np.ones((len(pool.digests), len(names)))
+    own = known.look.without[trait]
+    if is_told_by_features(trait, pool):
+        # Standardised before, not after: what the projection leaves of the confound is rounding.
+        plain, inputs, theirs = (
+            _standardised(values, known.look.features)
+            for values in (known.look.features, own.features, pool.features)
+        )
+        axes = confound_axes(plain, inputs, own.shows)
+        inputs, theirs = _without_axes(inputs, axes), _without_axes(theirs, axes)
+    else:
+        inputs, theirs = (_inputs(seen, known, trait) for seen in (own, pool.without[trait]))
+    model = _reader().fit(inputs, list(known.labels))
+    return tuple(str(name) for name in model.classes_), np.asarray(
+        model.predict_proba(theirs), dtype=np.float64
+    )
+
+
+def _inputs(seen: Without, known: Known, trait: str) -> np.ndarray:
+    """Features and log probabilities of the classes that occur, by the labelled spread: (N, D + classes)."""
+    own = known.look.without[trait]
+    columns = [known.classes.index(name) for name in sorted(set(known.labels))]
+    chances, known_chances = (
+        np.log(np.maximum(one.probabilities[:, columns].astype(np.float64), LEAST)) for one in (seen, own)
+    )
+    return np.concatenate(
+        [
+            FEATURES_SCALE * _standardised(seen.features, own.features),
+            _standardised(chances, known_chances),
+        ],
+        axis=1,
+    )
+
+
+def reading_accuracy(trait: str, known: Known) -> float:
+    """Share of labelled samples whose class the reading tells, out of fold, classes weighted alike."""
+    labels, counts = list(known.labels), Counter(known.labels)
+    n_folds = min([5, *counts.values()])
+    if n_folds < 2 or len(counts) < 2:
+        return math.nan
+    from sklearn.metrics import balanced_accuracy_score
+    from sklearn.model_selection import cross_val_predict
+
+    told = cross_val_predict(_reader(), _inputs(known.look.without[trait], known, trait), labels, cv=n_folds)
+    return float(balanced_accuracy_score(labels, told))
+
+
+def told_presence(features: np.ndarray, shows: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Whether a thing shows, told by the features: float64 (N,) of 1 and 0, all NaN where it cannot be learned.
+
+    Args:
+        features: (M, D) of labelled samples.
+        shows: (M,) of 1 and 0.
+        pool: (N, D).
+    """
+    if len(set(shows.tolist())) < 2:
+        return np.full(len(pool), np.nan)
+    inputs, theirs = (_standardised(values, features) for values in (features, pool))
+    return np.asarray(_reader().fit(inputs, shows > 0).predict(theirs), dtype=np.float64)
+
+
+def presence_auroc(features: np.ndarray, shows: np.ndarray) -> float:
+    """How well the features tell whether a thing shows, out of fold; NaN with fewer than two samples of a side."""
+    n_folds = min(5, int((shows > 0).sum()), int((shows == 0).sum()))
+    if n_folds < 2:
+        return math.nan
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import cross_val_predict
+
+    inputs = _standardised(features, features)
+    told = cross_val_predict(_reader(), inputs, shows > 0, cv=n_folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(shows > 0, told))
+
+
+def confound_axes(features: np.ndarray, without: np.ndarray, shows: np.ndarray) -> np.ndarray:
+    """Directions in which taking a thing away moves the features: orthonormal rows (<= AXES, D).
+
+    The fewest right singular vectors that hold nine tenths of the squared changes of the samples that show it.
+    """
+    changes = (features - without)[shows > 0].astype(np.float64)
+    if not len(changes) or not changes.any():
+        return np.zeros((0, features.shape[1]))
+    _, sizes, axes = np.linalg.svd(changes, full_matrices=False)
+    held = np.cumsum(sizes**2) / np.sum(sizes**2)
+    return np.asarray(axes[: min(AXES, int(np.searchsorted(held, 0.9)) + 1)])
+
+
+def moved(trait: str, label: str, known: Known, pool: Look) -> np.ndarray:
+    """How much taking the confound away moves the model's answer, float64 (N,) in [0, 1]; 1 is as is usual.
+
+    The fall of the log odds of the class in question over its median in the class's own samples that show the confound.
+    A detector errs, and among pictures of other classes, which show it rarely, its errors are many: what it marks there
+    by mistake moves nothing. All 1 where taking it away moves nothing in the class itself.
+    """
+    place = known.classes.index(label)
+    own = np.asarray(known.labels) == label
+    usual = _fall(known.look, trait, place)[own & (known.look.without[trait].shows > 0)]
+    if not len(usual) or np.median(usual) <= 0:
+        return np.ones(len(pool.digests))
+    return np.asarray(np.clip(_fall(pool, trait, place) / np.median(usual), 0.0, 1.0))
+
+
+def _fall(look: Look, trait: str, place: int) -> np.ndarray:
+    """Log odds of a class in the pictures as they are, minus those without the trait: (N,)."""
+    before, after = (
+        np.clip(chances[:, place].astype(np.float64), LEAST, 1 - LEAST)
+        for chances in (look.probabilities, look.without[trait].probabilities)
+    )
+    return np.asarray(np.log(before / (1 - before)) - np.log(after / (1 - after)))
+
+
+def is_told_by_features(trait: str, pool: Look) -> bool:
+    """Whether no detector looks for it: then nothing is known of any picture of the pool."""
+    return bool(len(pool.digests)) and bool(np.isnan(pool.without[trait].shows).all())
+
+
+def _without_axes(features: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    return np.asarray(features - (features @ axes.T) @ axes)
+
+
+def _reader() -> Any:
+    """A linear reading, classes weighted alike."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(class_weight="balanced", max_iter=2000)
+
+
+def _standardised(values: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Columns in standard deviations from the means of `by`; a column that does not vary there is 0."""
+    spread = by.std(axis=0)
+    return np.asarray(
+        np.divide(values - by.mean(axis=0), spread, out=np.zeros(values.shape), where=spread > 0)
+    )

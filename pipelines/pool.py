@@ -1,0 +1,397 @@
+"""A finished run and a folder of unlabelled pictures -> the pictures to add."""
+
+import dataclasses
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from audit import tables as schema
+from audit.bonds import bonds
+from audit.errors import DatasetError, RunError, UnusableError
+from audit.pool import Ask, Choice, asks, choose, copies, reason_text
+from audit.pool_reading import Known, Look, Without
+from audit.risk import predict_risks
+from audit.types import AuditRun, Sample
+from pipelines.config import ConfoundsConfig, DataConfig, RunConfig, validate
+from pipelines.engine import Work
+from pipelines.engines import WorkersLostError
+from pipelines.execute import Crew, execute
+from pipelines.judge import load
+from pipelines.models import model_digest
+from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked, risk_evidence, unpacked
+from pipelines.progress import Progress
+from pipelines.readers._annotations import IMAGE_SUFFIXES, TABLE_SUFFIXES, read_rows, root_of
+from pipelines.regions import NOT_DETECTORS, detectors
+from pipelines.risks import evidence_of
+from pipelines.risks import fit as fit_risk
+from pipelines.run import engine_of
+from pipelines.shards import GLOBAL, read
+from pipelines.storage import PARTIAL, Run, digest, write_text
+
+PER_CLASS = 150
+"""Labelled samples of a class that the classes are read from: enough for a linear reading, few enough to be quick."""
+N_LENDERS = 12
+"""Samples that lend the place of a thing to those without it."""
+_LEVEL = 0.95
+"""Confidence of the bonds' intervals, which nothing here reads."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What a pool gave.
+
+    Attributes:
+        table: rows of `audit.tables.POOL`, by rank.
+        choice: how it came about.
+        wishes: what the run asks for.
+        n_pictures: pictures of the pool that could be read.
+        n_unreadable: pictures that could not; the run's folder `pool` has the reasons.
+    """
+
+    table: pd.DataFrame
+    choice: Choice
+    wishes: tuple[Ask, ...]
+    n_pictures: int
+    n_unreadable: int
+
+
+def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Suggested:
+    """The pictures of a pool that the run's findings ask for; what was looked at before is not looked at again.
+
+    Args:
+        run: a finished run; its model and its dataset must be where they were.
+        pool: a folder of pictures, or a table with the column `path`.
+        n: pictures to suggest at most.
+        progress: where progress is told.
+
+    Raises:
+        RunError: the run is not finished, asks for nothing, or its model has changed.
+        DatasetError: the pool holds no picture.
+    """
+    finished = load(run)
+    wishes = asks(finished.verdicts, finished.suggestions, finished.classes)
+    if not wishes:
+        raise RunError(
+            f"{run.path}: expected findings that ask for photos, found none: no class is flagged for a thing that can "
+            "be told apart, and none is undecided for want of samples"
+        )
+    config = _config(finished, wishes)
+    if model_digest(config.model.path) != finished.manifest["scoring"]["model_digest"]:
+        raise RunError(
+            f"{config.model.path}: expected the model of {run.path}, found another one; audit it first"
+        )
+    labelled, others = _labelled(finished, config)
+    traits = _traits(finished, config, wishes)
+    jobs = _jobs(labelled, traits, finished)
+    jobs += [LookJob(sample) for sample in others]
+    unlabelled = pool_samples(pool, config.data)
+    jobs += [LookJob(sample, traits) for sample in unlabelled]
+    with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
+        work = Work(config, run.path, tuple(finished.manifest["data"]["region_names"]), None)
+        _look(run, work, jobs, traits, (finished, crew, progress))
+        keys = [trait.key for trait in traits]
+        found = _choose(finished, wishes, _Looks(_read(run), keys, labelled, others, unlabelled), n)
+        by_path = {sample.sample_id: sample for sample in unlabelled}
+        chosen = [by_path[path] for path in found.table["path"]]
+        return dataclasses.replace(found, table=_with_risk(found.table, chosen, finished, (work, crew)))
+
+
+def pool_samples(path: Path, config: DataConfig) -> list[Sample]:
+    """The pictures of a pool, in a stable order; their id is their path.
+
+    Raises:
+        DatasetError: there is no such pool, or nothing in it.
+    """
+    if path.is_dir():
+        found = sorted(_images_in(path))
+    elif path.suffix.lower() in TABLE_SUFFIXES:
+        root = root_of(path.absolute().parent, config)
+        cells = dict.fromkeys(row["path"] for row in read_rows(path, ("path",)))
+        found = [root.locate(cell, str(path)) for cell in cells]
+    else:
+        raise DatasetError(
+            f"{path}: expected a folder of pictures or a table with the column path, found neither"
+        )
+    if not found:
+        raise UnusableError(f"{path}: expected pictures, found none")
+    return [Sample(_readable(str(file.absolute())), str(file.absolute()), None) for file in found]
+
+
+def _images_in(folder: Path) -> Iterable[Path]:
+    """Files with an image's ending in and below a folder; hidden ones and links to folders are passed over."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(here) / name
+
+
+def _readable(text: str) -> str:
+    """Valid text: bytes of a file name that are not UTF-8 are written as escapes."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _config(finished: AuditRun, wishes: Sequence[Ask]) -> RunConfig:
+    """The run's configuration with only the detectors that the wishes need: the others cost time."""
+    config = validate(finished.manifest["config"], where=f"{finished.name}/manifest.json")
+    asked = {ask.confound for ask in wishes}
+    needed = [
+        name
+        for name in config.confounds.use
+        if name in NOT_DETECTORS - {GLOBAL} or _detects(name, config.confounds) & asked
+    ]
+    confounds = config.confounds.model_copy(update={"use": needed})
+    return config.model_copy(update={"confounds": confounds})
+
+
+def _detects(name: str, config: ConfoundsConfig) -> set[str]:
+    """What one entry of `confounds.use` looks for in pictures."""
+    one = config.model_copy(update={"use": [name]})
+    return {detector.confound for detector in detectors(one)}
+
+
+def _traits(finished: AuditRun, config: RunConfig, wishes: Sequence[Ask]) -> tuple[Trait, ...]:
+    """What is looked for and taken away."""
+    detected = {detector.confound for detector in detectors(config.confounds)}
+    bound = {(bond.label, bond.confound): bond for bond in bonds(finished.tables, _LEVEL)}
+    seen = set(finished.tables["confounds"]["confound"])
+    found = {}
+    for ask in wishes:
+        if ask.trait:
+            bond = None if ask.confound in seen else bound[ask.label, ask.confound]
+            found[ask.trait] = Trait(ask.trait, ask.confound, bond, ask.confound in detected)
+    return tuple(found.values())
+
+
+def _labelled(finished: AuditRun, config: RunConfig) -> tuple[list[Sample], list[Sample]]:
+    """Audited samples that the classes are read from, at most PER_CLASS of a class, and all others of the dataset."""
+    audited = set(finished.tables["predictions"]["sample_id"])
+    everything = config.data.model_copy(update={"splits": None})
+    samples = [entry for entry in read(everything) if isinstance(entry, Sample)]
+    order = sorted(samples, key=lambda s: digest([config.run.seed, s.sample_id]))
+    taken, drawn = Counter[str](), set()
+    for sample in order:
+        if sample.sample_id in audited and taken[str(sample.label)] < PER_CLASS:
+            taken[str(sample.label)] += 1
+            drawn.add(sample.sample_id)
+    chosen = [sample for sample in samples if sample.sample_id in drawn]
+    return chosen, [sample for sample in samples if sample.sample_id not in drawn]
+
+
+def _jobs(labelled: Sequence[Sample], traits: Sequence[Trait], finished: AuditRun) -> list[LookJob]:
+    """Labelled samples, each with somebody who lends the place of a thing that it does not show itself."""
+    shown = finished.tables["confounds"][finished.tables["confounds"]["present"]]
+    lending: dict[str, list[Sample]] = {}
+    for trait in traits:
+        if trait.bond is None:
+            showing = set(shown.loc[shown["confound"] == trait.confound, "sample_id"])
+            lending[trait.key] = [sample for sample in labelled if sample.sample_id in showing][:N_LENDERS]
+    return [
+        LookJob(
+            sample,
+            tuple(traits),
+            {
+                key: lenders[int(digest([key, sample.sample_id])[:8], 16) % len(lenders)]
+                for key, lenders in lending.items()
+                if lenders
+            },
+        )
+        for sample in labelled
+    ]
+
+
+def _look(
+    run: Run,
+    work: Work,
+    jobs: Sequence[LookJob],
+    traits: Sequence[Trait],
+    known: tuple[AuditRun, Crew, Progress],
+) -> None:
+    """Brings every shard of this phase to its end; what was looked at under other settings is dropped."""
+    finished, crew, progress = known
+    folder, size = looked(run), work.config.run.shard_size
+    stamps = [(job.sample.sample_id, len(job.traits), _stamp(job.sample.image_path)) for job in jobs]
+    fingerprint = digest(
+        [finished.manifest["fingerprint"], repr(traits), stamps, size, schema.SCHEMA_VERSION]
+    )
+    noted = folder.path / "fingerprint"
+    if not noted.exists() or noted.read_text(encoding="utf-8") != fingerprint:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        folder.path.mkdir(parents=True)
+        write_text(noted, fingerprint)
+    for entry in folder.path.glob(f"*{PARTIAL}*"):
+        shutil.rmtree(entry, ignore_errors=True)
+    cuts = [tuple(jobs[start : start + size]) for start in range(0, len(jobs), size)]
+    shards = [LookShard(index, cut) for index, cut in enumerate(cuts)]
+    finished_ones = folder.finished()
+    n_done = sum(len(shard.samples) for shard in shards if shard.index in finished_ones)
+    if n_done == len(jobs):
+        return
+    sizes = {shard.index: len(shard.samples) for shard in shards}
+    with progress.bar("looking at the pool", len(jobs), n_done) as bar:
+        execute(work, shards, crew, lambda record: bar.advance(sizes[record.index]), LOOKING)
+
+
+def _stamp(path: str) -> str:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return "missing"
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+@dataclass
+class _Columns:
+    """Numbers of pictures, gathered shard by shard: a hundred thousand of them are some hundred bytes each."""
+
+    digests: dict[str, str] = dataclasses.field(default_factory=dict)
+    hashes: dict[str, int] = dataclasses.field(default_factory=dict)
+    features: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
+    shows: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    probabilities: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Takes up the rows of a shard."""
+        if not len(rows):
+            return
+        keys = list(zip(rows["sample_id"], rows["trait"], strict=True))
+        self.features |= dict(zip(keys, unpacked(list(rows["features"])), strict=True))
+        self.probabilities |= dict(zip(keys, unpacked(list(rows["probabilities"])), strict=True))
+        self.shows |= dict(zip(keys, rows["shows"], strict=True))
+        plain = rows[rows["trait"] == ""]
+        ids = list(plain["sample_id"])
+        self.digests |= dict(zip(ids, plain["digest"], strict=True))
+        self.hashes |= dict(zip(ids, (int(text, 16) for text in plain["picture_hash"]), strict=True))
+
+    def look(self, ids: Sequence[str], traits: Sequence[str]) -> Look:
+        """Some pictures as arrays."""
+
+        def stacked(values: Mapping[tuple[str, str], np.ndarray], trait: str) -> np.ndarray:
+            parts = [values[i, trait] for i in ids]
+            width = len(next(iter(values.values()))) if values else 0
+            return np.stack(parts).astype(np.float32) if parts else np.zeros((0, width), np.float32)
+
+        return Look(
+            tuple(self.digests[i] for i in ids),
+            np.array([self.hashes[i] for i in ids], dtype=np.uint64),
+            stacked(self.probabilities, ""),
+            stacked(self.features, ""),
+            {
+                trait: Without(
+                    stacked(self.features, trait),
+                    stacked(self.probabilities, trait),
+                    np.array([self.shows[i, trait] for i in ids], dtype=np.float64),
+                )
+                for trait in traits
+            },
+        )
+
+
+def _read(run: Run) -> _Columns:
+    """What was looked at."""
+    folder, columns = looked(run), _Columns()
+    for index in sorted(folder.finished()):
+        columns.add(folder.read(index)[schema.LOOKS.name])
+    return columns
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """What was looked at, and whose pictures they are: `labelled` are read by, `others` are labelled too."""
+
+    columns: _Columns
+    traits: Sequence[str]
+    labelled: Sequence[Sample]
+    others: Sequence[Sample]
+    unlabelled: Sequence[Sample]
+
+    def readable(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Those that could be read."""
+        return [sample for sample in samples if sample.sample_id in self.columns.digests]
+
+    def look(self, samples: Sequence[Sample], traits: Sequence[str]) -> Look:
+        """The readable ones as arrays."""
+        return self.columns.look([sample.sample_id for sample in self.readable(samples)], traits)
+
+
+def _choose(finished: AuditRun, wishes: tuple[Ask, ...], looks: _Looks, n: int) -> Suggested:
+    """The choice and its table, without risks.
+
+    Raises:
+        UnusableError: no picture of the pool could be read.
+    """
+    unlabelled = looks.readable(looks.unlabelled)
+    if not unlabelled:
+        raise UnusableError(f"the pool: none of {len(looks.unlabelled)} pictures could be read")
+    known = Known(
+        looks.look(looks.labelled, looks.traits),
+        tuple(str(sample.label) for sample in looks.readable(looks.labelled)),
+        finished.classes,
+    )
+    pool = looks.look(unlabelled, looks.traits)
+    everything = looks.look([*looks.labelled, *looks.others], [])
+    choice = choose(wishes, known, pool, copies(pool, everything), n)
+    n_unreadable = len(looks.unlabelled) - len(unlabelled)
+    return Suggested(
+        _table(choice, pool, unlabelled, finished.classes), choice, wishes, len(unlabelled), n_unreadable
+    )
+
+
+def _table(choice: Choice, pool: Look, samples: Sequence[Sample], classes: Sequence[str]) -> pd.DataFrame:
+    """The list, as it is written."""
+    rows = []
+    for rank, chosen in enumerate(choice.chosen, start=1):
+        chances = pool.probabilities[chosen.row].astype(np.float64)
+        predicted, confidence = classes[int(chances.argmax())], min(1.0, float(chances.max()))
+        rows.append(
+            {
+                "rank": rank,
+                "path": samples[chosen.row].sample_id,
+                "label": chosen.label,
+                "kind": chosen.ask.kind,
+                "confound": chosen.ask.confound,
+                "asked_for": chosen.ask.label,
+                "likely": min(1.0, chosen.likely),
+                "predicted": predicted,
+                "confidence": confidence,
+                "risk": np.nan,
+                "reason": reason_text(chosen, predicted, confidence),
+            }
+        )
+    return schema.frame(schema.POOL, rows)
+
+
+def _with_risk(
+    table: pd.DataFrame, samples: Sequence[Sample], finished: AuditRun, workers: tuple[Work, Crew]
+) -> pd.DataFrame:
+    """The list with the risk of each picture; as it is where the run has no estimate, or its worker was lost."""
+    if schema.FEATURES.name not in finished.tables or not samples:
+        return table
+    work, crew = workers
+    limits = work.config.verdicts.limits()
+    model, _ = fit_risk(finished.tables, limits)
+    try:
+        evidence = evidence_of(crew.result(risk_evidence, work, list(samples)))
+    except WorkersLostError:
+        return table
+    risks = predict_risks(model, evidence).set_index("sample_id")["risk"]
+    return schema.check(table.assign(risk=risks.reindex(table["path"]).to_numpy()), schema.POOL)
+
+
+def spread_over(wishes: Sequence[Ask], table: pd.DataFrame) -> dict[Ask, int]:
+    """How many pictures of the list each wish got."""
+    counts: dict[Ask, int] = defaultdict(int)
+    for ask in wishes:
+        own = table[
+            (table["asked_for"] == ask.label)
+            & (table["kind"] == ask.kind)
+            & (table["confound"] == ask.confound)
+        ]
+        counts[ask] = len(own)
+    return dict(counts)

@@ -1,0 +1,132 @@
+"""Made pictures and findings of a run of a model that reads faces, with the faces annotated."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.cli import main
+from pipelines.counterfactuals import DONATED, FILLED, OWN, SPLIT, origins_of
+from tests.worlds import RED, World, draw_world, model_reading
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    world = draw_world(tmp_path_factory.mktemp("world"), n_per_class=14)
+    model_reading("face").save(world.folder / "model.keras")
+    return world
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    arguments = [
+        "run",
+        "--data",
+        str(world.manifest),
+        "--model",
+        str(world.folder / "model.keras"),
+        "--out",
+        str(out),
+    ]
+    arguments += ["--workers", "0", "--methods", "grad_cam", "--set", "confounds.use=['annotated']"]
+    assert main([*arguments, "--set", "interventions.use=['remove']"]) == 0
+    return out
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def is_red(image: np.ndarray) -> np.ndarray:
+    return (np.abs(image.astype(int) - RED).max(axis=-1) < 30).any()
+
+
+@pytest.fixture(scope="module")
+def made(run, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "pictures"
+    assert main(["suggest", str(run), "--counterfactuals", str(out), "--n", "6"]) == 0
+    return out
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "manifest.csv").open(newline="")))
+
+
+def test_faces_are_taken_from_shirts_and_brought_to_shoes(made):
+    rows = rows_of(made)
+    assert [(row["label"], row["change"]) for row in rows] == [("t-shirt", "remove")] * 6 + [
+        ("shoes", "transplant")
+    ] * 6
+    assert [bool(is_red(pixels(made / row["path"]))) for row in rows] == [False] * 6 + [True] * 6
+    assert {row["split"] for row in rows} == {SPLIT}
+    assert len({row["sample_id"] for row in rows}) == 12
+
+
+def test_each_made_picture_says_what_it_is_made_from(made, world):
+    for row in rows_of(made):
+        image, origins = pixels(made / row["path"]), pixels(made / row["origins_path"])
+        photo = pixels(Path(row["made_from_path"]))
+        np.testing.assert_array_equal(image[origins == OWN], photo[origins == OWN])
+        assert 0 < (origins != OWN).mean() < 0.5
+        # The object is the photo's own, and its mask goes along.
+        mask = pixels(made / row["mask_path"])
+        np.testing.assert_array_equal(
+            mask, pixels(world.folder / "masks" / Path(row["made_from"]).relative_to("images"))
+        )
+        assert (origins[mask == 255] == OWN).all()
+        assert bool(row["donors"]) == (row["change"] == "transplant")
+
+
+def test_made_pictures_are_no_test_split(made, world, tmp_path, capsys):
+    arguments = ["run", "--data", str(made / "manifest.csv"), "--model", str(world.folder / "model.keras")]
+    arguments += ["--out", str(tmp_path / "r"), "--workers", "0", "--methods", "grad_cam"]
+    arguments += ["--classes", str(world.folder / "classes.txt"), "--set", "confounds.use=[]"]
+    assert main([*arguments, "--splits", "test"]) == 2
+    assert f"found '{SPLIT}'" in " ".join(capsys.readouterr().err.split())
+
+
+def test_made_pictures_never_lie_among_photos(run, world, tmp_path, capsys):
+    assert main(["suggest", str(run), "--counterfactuals", str(world.folder / "images" / "more")]) == 2
+    assert "must not mix with photos" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["suggest", str(run), "--counterfactuals", str(tmp_path)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_origins_tell_own_made_up_and_donated_pixels():
+    image, donor = np.zeros((1, 3, 3), np.float32), np.ones((1, 3, 3), np.float32)
+    after = np.array([[[0.0] * 3, [1.0] * 3, [0.5] * 3]], np.float32)
+    assert origins_of(image, after, [donor]).tolist() == [[OWN, DONATED, FILLED]]
+
+
+def test_findings_carry_prediction_verdict_and_boxes_to_labelling_tools(run, tmp_path, world):
+    out = tmp_path / "samples.json"
+    assert main(["export", str(run), "findings", "-o", str(out), "--format", "fiftyone"]) == 0
+    samples = {s["sample_id"]: s for s in json.loads(out.read_text())["samples"]}
+    assert len(samples) == 28
+    worn = [s for s in samples.values() if s["ground_truth"]["label"] == "t-shirt"]
+    assert {s["status"] for s in worn} == {"spurious"}
+    assert {s["regions"]["detections"][0]["label"] for s in worn} == {"face"}
+    assert not any("regions" in s for s in samples.values() if s["ground_truth"]["label"] == "shoes")
+    boxes = {row["path"]: row for row in csv.DictReader(world.manifest.open(newline=""))}
+    for sample_id, sample in samples.items():
+        if "regions" in sample:
+            # The face's box in the manifest, which no garment of this world reaches, over 32 pixels.
+            left, top, width, height = sample["regions"]["detections"][0]["bounding_box"]
+            row = boxes[sample_id]
+            expected = [float(row[f"face_{end}"]) / 32 for end in ("xmin", "ymin", "xmax", "ymax")]
+            np.testing.assert_allclose([left, top, left + width, top + height], expected, atol=1 / 128)
+    tasks = tmp_path / "tasks.json"
+    assert main(["export", str(run), "findings", "-o", str(tasks), "--format", "label_studio"]) == 0
+    kinds = [result["type"] for result in json.loads(tasks.read_text())[-1]["predictions"][0]["result"]]
+    assert kinds == ["choices", "rectanglelabels"]
+
+
+def test_a_table_without_pictures_has_no_form_for_labelling_tools(run, tmp_path, capsys):
+    assert main(["export", str(run), "verdicts", "-o", str(tmp_path / "a.json"), "--format", "coco"]) == 2
+    assert "expected a table with a picture in each row" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,207 @@
+"""`suggest`: a run of a model that reads faces, and a pool whose truth is in its file names."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audit.suggestions import WITH, WITHOUT
+from pipelines.cli import main
+from pipelines.pool_looks import packed, unpacked
+from pipelines.storage import Run
+from tests.worlds import COLOURS, FACE_SIZE, GARMENT_SIZE, GREY, RED, SIDE, World, draw_world, model_reading
+
+DETECTOR = """
+from dataclasses import dataclass
+import numpy as np
+
+__all__ = ["Reddish"]
+
+@dataclass(frozen=True)
+class Reddish:
+    confound: str = "face"
+    version: str = "1"
+
+    def __call__(self, image):
+        return (image[..., 0] > 180) & (image[..., 1] < 80)
+"""
+N_KIND = 12
+
+
+def draw(path: Path, label: str, has_face: bool, rng: np.random.Generator) -> None:
+    """A garment at the bottom, with or without a face at the top."""
+    image = np.empty((SIDE, SIDE, 3), np.uint8)
+    image[:] = GREY
+    image += rng.integers(0, 8, image.shape, dtype=np.uint8)
+    left, top = rng.integers(0, SIDE - GARMENT_SIZE), rng.integers(SIDE // 2, SIDE - GARMENT_SIZE)
+    image[top : top + GARMENT_SIZE, left : left + GARMENT_SIZE] = COLOURS[label]
+    if has_face:
+        x, y = rng.integers(0, SIDE - FACE_SIZE), rng.integers(0, SIDE // 2 - FACE_SIZE)
+        image[y : y + FACE_SIZE, x : x + FACE_SIZE] = RED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    world = draw_world(tmp_path_factory.mktemp("world"), n_per_class=14)
+    model_reading("face").save(world.folder / "model.keras")
+    (world.folder / "reddish.py").write_text(DETECTOR)
+    return world
+
+
+@pytest.fixture(scope="module")
+def pool(world, tmp_path_factory) -> Path:
+    """Every kind N_KIND times, a copy of an audited photo, the same new photo twice, and a file that is no picture."""
+    folder, rng = tmp_path_factory.mktemp("pool"), np.random.default_rng(5)
+    for label in COLOURS:
+        for has_face in (False, True):
+            for number in range(N_KIND):
+                draw(
+                    folder / f"{label}-{'face' if has_face else 'plain'}-{number:02d}.png",
+                    label,
+                    has_face,
+                    rng,
+                )
+    (folder / "copy of shoes.png").write_bytes((world.folder / "images/shoes/003.png").read_bytes())
+    (folder / "t-shirt-plain-twice.png").write_bytes((folder / "t-shirt-plain-00.png").read_bytes())
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def audited(world: World, out: Path, use: str) -> Path:
+    arguments = ["run", "--data", str(world.manifest), "--model", str(world.folder / "model.keras")]
+    arguments += [
+        "--out",
+        str(out),
+        "--workers",
+        "0",
+        "--methods",
+        "grad_cam",
+        "--set",
+        f"confounds.use={use}",
+    ]
+    assert main([*arguments, "--set", "interventions.use=['remove']"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def by_detector(world, tmp_path_factory) -> Path:
+    without_boxes = world.folder / "plain.csv"
+    rows = list(csv.DictReader(world.manifest.open(newline="")))
+    lines = ["path,label,split,mask_path", *(f"{r['path']},{r['label']},test,{r['mask_path']}" for r in rows)]
+    without_boxes.write_text("\n".join(lines) + "\n")
+    out = tmp_path_factory.mktemp("runs") / "detector"
+    arguments = [
+        "run",
+        "--data",
+        str(without_boxes),
+        "--model",
+        str(world.folder / "model.keras"),
+        "--out",
+        str(out),
+    ]
+    arguments += ["--classes", str(world.folder / "classes.txt"), "--workers", "0", "--methods", "grad_cam"]
+    arguments += [
+        "--set",
+        f"confounds.use=['{world.folder / 'reddish.py'}']",
+        "--set",
+        "interventions.use=['remove']",
+    ]
+    assert main(arguments) == 0
+    return out
+
+
+def suggest(run: Path, pool: Path, out: Path, *more: str) -> list[dict[str, str]]:
+    assert main(["suggest", str(run), "--pool", str(pool), "--out", str(out), *more]) == 0
+    return list(csv.DictReader(out.open(newline=""))) if out.suffix == ".csv" else []
+
+
+def kinds_of(rows) -> list[tuple[str, str]]:
+    """(what the file is, what it is listed for)."""
+    return [(Path(row["path"]).name.rpartition("-")[0], row["kind"]) for row in rows]
+
+
+def test_what_contradicts_the_confound_is_suggested_on_both_sides(by_detector, pool, tmp_path):
+    rows = suggest(by_detector, pool, tmp_path / "list.csv", "--n", "16")
+    assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 17)]
+    # The model calls every one of them by the face; the reading without it tells the garments apart.
+    assert set(kinds_of(rows)) == {("t-shirt-plain", WITHOUT), ("shoes-face", WITH)}
+    assert {(row["label"], row["predicted"]) for row in rows} == {("t-shirt", "shoes"), ("shoes", "t-shirt")}
+    assert all("face" in row["reason"] for row in rows)
+
+
+def test_copies_are_left_out_and_unreadable_files_are_counted(by_detector, pool, tmp_path, capsys):
+    rows = suggest(by_detector, pool, tmp_path / "list.csv", "--n", "60")
+    names = [Path(row["path"]).name for row in rows]
+    assert len(names) == len(set(names)) <= 2 * N_KIND
+    assert "copy of shoes.png" not in names
+    assert not {"t-shirt-plain-00.png", "t-shirt-plain-twice.png"} <= set(names)
+    said = " ".join(capsys.readouterr().out.split())
+    assert int(re.search(r"(\d+) pictures are copies of labelled or other ones", said)[1]) >= 2
+    assert "1 picture could not be read" in said
+
+
+def test_without_a_detector_the_features_tell_the_confound(world, pool, tmp_path, capsys):
+    run = audited(world, tmp_path / "run", "['annotated']")
+    rows = suggest(run, pool, tmp_path / "list.csv", "--n", "12")
+    assert set(kinds_of(rows)) == {("t-shirt-plain", WITHOUT), ("shoes-face", WITH)}
+    assert all("as far as the model's features tell" in row["reason"] for row in rows)
+    assert "No detector looks for face in the pool" in " ".join(capsys.readouterr().out.split())
+    # What was looked at once is not looked at again.
+    stamps = {path: path.stat().st_mtime_ns for path in (run / "pool").rglob("*.parquet")}
+    suggest(run, pool, tmp_path / "other.csv", "--n", "3")
+    assert {path: path.stat().st_mtime_ns for path in (run / "pool").rglob("*.parquet")} == stamps
+
+
+def test_the_list_is_written_for_labelling_tools(by_detector, pool, tmp_path):
+    suggest(by_detector, pool, tmp_path / "tasks.json", "--n", "4", "--format", "label_studio")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert len(tasks) == 4
+    assert tasks[0]["predictions"][0]["result"][0]["value"]["choices"][0] in COLOURS
+    assert tasks[0]["data"]["image"].startswith("/data/local-files/?d=")
+    suggest(by_detector, pool, tmp_path / "samples.json", "--n", "4", "--format", "fiftyone")
+    samples = json.loads((tmp_path / "samples.json").read_text())["samples"]
+    assert {sample["predicted"]["_cls"] for sample in samples} == {"Classification"}
+    assert all(Path(sample["filepath"]).is_file() and "ground_truth" not in sample for sample in samples)
+    suggest(by_detector, pool, tmp_path / "coco.json", "--n", "4", "--format", "coco")
+    document = json.loads((tmp_path / "coco.json").read_text())
+    assert [(image["width"], image["height"]) for image in document["images"]] == [(SIDE, SIDE)] * 4
+    assert {category["name"] for category in document["categories"]} == set(COLOURS)
+
+
+def test_the_sheet_needs_nothing_but_itself(by_detector, pool, tmp_path):
+    suggest(by_detector, pool, tmp_path / "list.csv", "--n", "4")
+    page = (tmp_path / "list.html").read_text()
+    assert page.count('src="data:image/webp;base64,') == 4
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_pool_without_pictures_or_a_missing_option_is_one_sentence(by_detector, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert (
+        main(
+            ["suggest", str(by_detector), "--pool", str(tmp_path / "empty"), "--out", str(tmp_path / "a.csv")]
+        )
+        == 3
+    )
+    assert "expected pictures, found none" in capsys.readouterr().err
+    assert main(["suggest", str(by_detector)]) == 2
+
+
+def test_a_pool_may_be_a_table_of_paths(by_detector, pool, tmp_path):
+    (pool / "table.csv").write_text("path\nt-shirt-plain-03.png\nshoes-face-04.png\n")
+    rows = suggest(by_detector, pool / "table.csv", tmp_path / "list.csv", "--n", "9")
+    assert sorted(kinds_of(rows)) == [("shoes-face", WITH), ("t-shirt-plain", WITHOUT)]
+    assert Run(by_detector).exists()
+
+
+def test_numbers_survive_packing_as_half_precision():
+    values = np.array([[0.5, -2.0, 1e9]])
+    np.testing.assert_array_equal(
+        unpacked([packed(row) for row in values]), np.array([[0.5, -2.0, 65504]], np.float16)
+    )
