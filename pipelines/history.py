@@ -16,14 +16,18 @@ from rich.table import Table
 
 from audit.errors import AuditError, RunError
 from audit.types import AuditRun
-from pipelines.compare import COMPARED, finished
+from pipelines.compare import COMPARED, SCORED, finished
+from pipelines.judge import verdicts_of
 from pipelines.storage import PARTIAL, Run, digest
 from pipelines.terminal import SHORT, WIDE, tell_path
 from reports import numbers
-from reports.history_site import HistoryRow, PastRun, UnusableRun
+from reports.history_site import UnusableRun
+from reports.trends import HistoryRow, PastRun
 
 FOLDER = "history"
 """Where the page is written, in the folder of runs."""
+N_EARLIER = 11
+"""Earlier runs that the report of a run draws a trend over."""
 DELETED = ".deleted"
 """Ending of a run that is being deleted; what has it is no run any more."""
 _OWN_ENTRIES = {
@@ -31,6 +35,7 @@ _OWN_ENTRIES = {
     "shards",
     "reused",
     "attributed",
+    "sheets",
     "interventions",
     "tables",
     "exemplars",
@@ -107,6 +112,41 @@ def read(folder: Path) -> History:
             f"{folder}: expected folders of runs in it, found none; `rightreasons run --out` makes one"
         )
     return History(tuple(sorted(runs, key=lambda run: (run.started, run.name))), tuple(unusable))
+
+
+def up_to(path: Path, run: AuditRun) -> tuple[PastRun, ...]:
+    """The finished runs beside a run on the same dataset that started before it, the oldest first, and the run itself.
+
+    What cannot be read is left out: that is told where the history itself is asked for.
+
+    Args:
+        path: folder of the run.
+        run: the run itself.
+    """
+    folder, found = path.resolve().parent, []
+    for manifest_path in folder.glob("*/manifest.json"):
+        other = Run(manifest_path.parent)
+        try:
+            manifest = other.manifest()
+            is_earlier = (
+                manifest.get("state") == SCORED
+                and manifest.get("data", {}).get("path") == run.manifest["data"]["path"]
+                and manifest["started"] < run.manifest["started"]
+            )
+            if is_earlier:
+                found.append((manifest["started"], other, manifest))
+        except RunError:
+            continue
+    earlier = []
+    for _, other, manifest in sorted(found, key=lambda entry: entry[0])[-N_EARLIER:]:
+        try:
+            tables = {"predictions": other.table("predictions")}
+            verdicts = verdicts_of(other.table("verdicts"))
+        except RunError:
+            continue
+        past = AuditRun(other.path.name, manifest, (), tables, verdicts, (), ())
+        earlier.append(_past_run(past, other.path.name))
+    return (*earlier, _past_run(run, run.name))
 
 
 def write_page(folder: Path, history: History) -> Path:

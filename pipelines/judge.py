@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from audit import tables as schema
 from audit.certificate import bar
 from audit.chain import chain_tables
@@ -62,25 +64,39 @@ def load(run: Run) -> AuditRun:
     manifest: dict[str, Any] = run.manifest()
     run.table("verdicts")
     tables = run.all_tables()
-    verdicts = tuple(
-        replace(v, status=Status(v.status)) for v in schema.rows(tables["verdicts"], ClassVerdict)
-    )
     return AuditRun(
         name=run.path.resolve().name,
         manifest=manifest,
         classes=tuple(manifest["classes_in_order"]),
         tables=tables,
-        verdicts=verdicts,
+        verdicts=verdicts_of(tables["verdicts"]),
         suggestions=schema.rows(tables["suggestions"], Suggestion),
         exemplars=run.read_exemplars(),
         demonstrations=run.read_demonstrations(),
     )
 
 
+def verdicts_of(table: pd.DataFrame) -> tuple[ClassVerdict, ...]:
+    """The rows of the table `verdicts`."""
+    return tuple(replace(v, status=Status(v.status)) for v in schema.rows(table, ClassVerdict))
+
+
 def write_report(run: Run) -> Path:
-    """Renders the report anew; returns its first page."""
+    """Renders the report anew, with the trend over the runs beside this one; returns its first page."""
     from pipelines.gallery import sheets_of
+    from pipelines.history import up_to
     from reports.site import render
 
     finished = load(run)
-    return run.write_report(render(finished, sheets_of(run, finished)))
+    return run.write_report(render(finished, sheets_of(run, finished), up_to(run.path, finished)))
+
+
+def write_single_file(run: Run) -> Path:
+    """Renders the report as one file with the exemplars, without the gallery; returns its path."""
+    from pipelines.history import up_to
+    from reports import single_file
+    from reports.site import render
+
+    finished = load(run)
+    text = single_file.join(render(finished, past=up_to(run.path, finished)), finished.name)
+    return run.write_single_file(text)

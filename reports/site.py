@@ -10,9 +10,9 @@ A page is a file in `templates/pages/`. It says what it is by constants at its t
 
 and the rest of it is its body, with these names: `run` (AuditRun), `classes` (ClassViews, most severe first),
 `headline` (sentences), `legends` (method -> picture of its scale), `links` (sample id -> where it is shown),
-`quarantined` (first rows of the table), `chains` (class name -> ChainView), `matrix` (MatrixView), `certificates`
-(CertificateViews), `gallery` (GalleryView or None), `root` (prefix of links to
-the report's folder),
+`quarantined` (first rows of the table), `chains` (class name -> ChainView), `looked_at` (LookedAt), `matrix`
+(MatrixView), `certificates` (CertificateViews), `trends` (each Trend with its chart), `gallery` (GalleryView or None),
+`risk` (RiskView or None), `root` (prefix of links to the report's folder),
 and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes
 out empty is left out, so a page on something that a run may lack puts its body into an `if`.
 """
@@ -28,10 +28,22 @@ from jinja2 import Environment, nodes
 from markupsafe import Markup
 
 from audit.types import AuditRun, Exemplar
-from reports import certificate_page, class_page, confounds_page, environment, figures, gallery, views
+from reports import (
+    certificate_page,
+    class_page,
+    confounds_page,
+    environment,
+    figures,
+    gallery,
+    risk_page,
+    views,
+)
 from reports.sheets import Sheet
+from reports.trends import PastRun, Trend, trend_chart, trends
 
 _FOLDER = "pages/"
+_N_TRENDS = 12
+"""Classes whose course the overview draws."""
 _N_ROWS = 50
 """Rows of a table that a page shows; `rightreasons export` gives them all."""
 
@@ -69,12 +81,15 @@ class Body:
     html: Markup
 
 
-def render(run: AuditRun, drawn: Sequence[Sheet] = ()) -> dict[str, str | bytes]:
+def render(
+    run: AuditRun, drawn: Sequence[Sheet] = (), past: Sequence[PastRun] = ()
+) -> dict[str, str | bytes]:
     """The report of a run, self-contained: file name (relative, with /) -> content; open `index.html`.
 
     Args:
         run: the run.
         drawn: its small pictures, for the gallery.
+        past: runs of its dataset over time, the oldest first, the run itself last; for the trend.
 
     Text is to be written as UTF-8. The same run gives the same files, byte for byte.
     """
@@ -92,15 +107,27 @@ def render(run: AuditRun, drawn: Sequence[Sheet] = ()) -> dict[str, str | bytes]
         "quarantined": _first_rows(run, "quarantine"),
         "certificates": certificate_page.certificates(run),
         "chains": class_page.chains(run, classes, shots),
+        "trends": _trends(classes, past),
         "looked_at": class_page.looked_at(run),
         "matrix": confounds_page.matrix(run, classes),
         "gallery": gallery.view(run, drawn),
+        "risk": risk_page.view(run),
         "flat": environment.flat,
     }
     bodies = [body for page in pages(templates) for body in _bodies(templates, page, shared)]
     navigation = [body for body in bodies if body.page.per == "run"]
     rendered = {body.href: _wrap(templates, body, navigation, shared) for body in bodies}
     return {**rendered, **files, **changed, **scales, **gallery.files(run, drawn, classes)}
+
+
+def _trends(classes: tuple[views.ClassView, ...], past: Sequence[PastRun]) -> list[tuple[Trend, Markup]]:
+    """The course of each class by the method of its verdict, in the order of the overview; none of a single run."""
+    if len(past) < 2:
+        return []
+    known = {(trend.label, trend.method): trend for trend in trends(past)}
+    wanted = [(view.label, view.lead.method) for view in classes if view.lead]
+    found = [known[key] for key in wanted[:_N_TRENDS] if key in known]
+    return [(trend, trend_chart(trend, past)) for trend in found]
 
 
 def pages(templates: Environment) -> list[Page]:

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 from audit.types import Status
+from pipelines import history
 from pipelines.cli import main
+from pipelines.history import up_to
+from pipelines.judge import load
 from pipelines.storage import Run
 from tests.paired import run_of, store, verdict
 
@@ -154,3 +157,17 @@ def test_deleting_without_saying_what_stays_is_refused(folder):
     assert main(["history", str(folder), "--delete"]) == 2
     assert main(["history", str(folder), "--keep", "0", "--delete"]) == 2
     assert names(folder) == ["a", "b", "c"]
+
+
+def test_the_runs_up_to_one_are_the_earlier_ones_on_its_data_and_itself(folder):
+    other = Run(folder / "c")
+    other.write_manifest(other.manifest() | {"data": {"path": "elsewhere.csv"}})
+    (folder / "broken").mkdir()
+    (folder / "broken" / "manifest.json").write_text("{")
+    assert [run.name for run in up_to(folder / "b", load(Run(folder / "b")))] == ["a", "b"]
+    assert [run.name for run in up_to(folder / "a", load(Run(folder / "a")))] == ["a"]
+
+
+def test_only_the_latest_of_many_earlier_runs_are_drawn(folder, monkeypatch):
+    monkeypatch.setattr(history, "N_EARLIER", 1)
+    assert [run.name for run in up_to(folder / "b", load(Run(folder / "b")))] == ["a", "b"]

@@ -8,7 +8,7 @@ import pytest
 import audit._certificate_checks
 from audit import tables
 from audit.types import Status
-from reports import certificate_page, charts, class_page, confounds_page, numbers, site, views
+from reports import certificate_page, charts, class_page, confounds_page, numbers, site, trends, views
 from tests.reports.chain_tables import bond_row, effect_rows, screen_row
 from tests.reports.conftest import verdict
 from tests.reports.test_site import Document
@@ -310,3 +310,23 @@ def test_quantiles_that_are_missing_draw_an_empty_line():
     svg = str(charts.spread_bar((math.nan,) * 5, math.nan, math.nan, name="This class"))
     assert "This class: not measured" in svg
     assert "median" not in svg
+
+
+def past(name, started, mass):
+    row = trends.HistoryRow(
+        "t-shirt", "grad_cam", 120, 1.0, mass, mass - 0.03, mass + 0.03, "suspect", "face"
+    )
+    return trends.PastRun(name, started, "m", "d", "photos/manifest.csv", 120, 1.0, (row,))
+
+
+def test_the_overview_draws_a_trend_where_there_are_earlier_runs(audit_run):
+    runs = [
+        past("monday", "2026-11-01T06:00:00+00:00", 0.31),
+        past("tuesday", "2026-11-03T06:12:44+00:00", 0.112),
+    ]
+    few = dataclasses.replace(audit_run, exemplars=(), demonstrations=())
+    text = Document(site.render(few, past=runs)["index.html"]).text.translate(PLAIN_SPACES)
+    assert "Mass inside of t-shirt by grad_cam over 2 runs: 31 % at first, 11 % at last" in text
+    assert "monday: 31 % (28–34 %), suspect" in text
+    for fewer in ((), runs[1:]):
+        assert "Over time" not in Document(site.render(few, past=fewer)["index.html"]).text

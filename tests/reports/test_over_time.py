@@ -11,7 +11,7 @@ import pytest
 
 from audit.changes import compare
 from audit.types import ChangeLimits
-from reports import change_words, compare_site, history_site
+from reports import change_words, compare_site, history_site, trends
 from tests.paired import run_of
 
 LIMITS = ChangeLimits(q=0.05, minimum_change=0.05, ruled_out=0.1, minimum_pairs=10)
@@ -28,10 +28,8 @@ def compared(label="shoe", shift=-0.15):
 
 
 def past(name, mass, status="sound", label="shoe", **values):
-    row = history_site.HistoryRow(label, "grad_cam", 20, 0.9, mass, mass - 0.05, mass + 0.05, status, "")
-    run = history_site.PastRun(
-        name, "2026-11-01T03:00:00+00:00", "ab" * 32, "cd" * 32, "photos", 20, 0.9, (row,)
-    )
+    row = trends.HistoryRow(label, "grad_cam", 20, 0.9, mass, mass - 0.05, mass + 0.05, status, "")
+    run = trends.PastRun(name, "2026-11-01T03:00:00+00:00", "ab" * 32, "cd" * 32, "photos", 20, 0.9, (row,))
     return dataclasses.replace(run, **values)
 
 
@@ -118,8 +116,8 @@ def test_runs_without_a_common_class_say_so():
 
 def test_a_run_that_did_not_measure_a_class_is_a_gap_in_its_line():
     runs = [past("a", 0.2), past("b", math.nan), past("c", 0.4), past("d", 0.6)]
-    (trend,) = history_site.trends(runs)
-    chart = str(history_site.trend_chart(trend, runs))
+    (trend,) = trends.trends(runs)
+    chart = str(trends.trend_chart(trend, runs))
     assert chart.count('class="shape') == 3
     (path,) = re.findall(r'class="line" d="([^"]+)"', chart)
     assert path.count("M") == 1  # one stroke, from c to d
@@ -127,18 +125,14 @@ def test_a_run_that_did_not_measure_a_class_is_a_gap_in_its_line():
 
 def test_a_status_is_a_shape_as_well_as_a_colour():
     runs = [past("a", 0.5, status) for status in ("spurious", "suspect", "undecided", "sound")]
-    (trend,) = history_site.trends(runs)
-    shapes = re.findall(
-        r'class="shape \w+" d="M[\d.]+ [\d.]+([^"]+)"', str(history_site.trend_chart(trend, runs))
-    )
+    (trend,) = trends.trends(runs)
+    shapes = re.findall(r'class="shape \w+" d="M[\d.]+ [\d.]+([^"]+)"', str(trends.trend_chart(trend, runs)))
     assert len(set(shapes)) == 4
 
 
 def test_a_class_that_is_new_or_gone_has_a_trend_of_its_own():
     runs = [past("a", 0.5), past("b", 0.6, label="boot")]
-    assert [
-        (trend.label, [row is not None for row in trend.rows]) for trend in history_site.trends(runs)
-    ] == [
+    assert [(trend.label, [row is not None for row in trend.rows]) for trend in trends.trends(runs)] == [
         ("boot", [False, True]),
         ("shoe", [True, False]),
     ]
