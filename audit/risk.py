@@ -19,13 +19,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from audit.risk_inputs import (
-    Bond,
     Evidence,
+    Likelihood,
     Pull,
-    bonds_of,
     frequent_classes,
-    guessed_bonds,
+    guessed_likelihoods,
     inputs_of,
+    likelihoods_of,
     usual_maps,
 )
 from audit.risk_words import reasons_of
@@ -60,7 +60,7 @@ class RiskModel:
 
     Attributes:
         pulls: known pulls of confounds.
-        bonds: what they mean in the run.
+        likelihoods: what they mean in the run.
         usual: mean coarse map (N_CELLS * N_CELLS,) by predicted class.
         things, classes: what has inputs of its own.
         high: the nine-tenth quantile of each input in the run, for words.
@@ -71,7 +71,7 @@ class RiskModel:
     """
 
     pulls: tuple[Pull, ...]
-    bonds: tuple[Bond, ...]
+    likelihoods: tuple[Likelihood, ...]
     usual: Mapping[str, np.ndarray]
     things: tuple[str, ...]
     classes: tuple[str, ...]
@@ -81,9 +81,9 @@ class RiskModel:
     n: int
     variance: float
 
-    def inputs(self, evidence: Evidence, bonds: Sequence[Bond]) -> pd.DataFrame:
+    def inputs(self, evidence: Evidence, likelihoods: Sequence[Likelihood]) -> pd.DataFrame:
         """The regression's inputs of some pictures, by `inputs_of`."""
-        return inputs_of(evidence, self.pulls, bonds, self.usual, self.things, self.classes)
+        return inputs_of(evidence, self.pulls, likelihoods, self.usual, self.things, self.classes)
 
 
 def fit_risks(
@@ -110,7 +110,7 @@ def fit_risks(
     pulled = {pull.thing for pull in pulls}
     model = RiskModel(
         pulls=tuple(pulls),
-        bonds=bonds_of(evidence, pulls, names),
+        likelihoods=likelihoods_of(evidence, pulls, names),
         usual=usual_maps(features),
         things=tuple(sorted(set(map(str, evidence.things["thing"].unique())) - pulled)),
         classes=() if pulls else frequent_classes(features),
@@ -120,7 +120,7 @@ def fit_risks(
         n=len(features),
         variance=math.nan,
     )
-    inputs = model.inputs(evidence, model.bonds)
+    inputs = model.inputs(evidence, model.likelihoods)
     model = replace(model, high={str(name): float(value) for name, value in inputs.quantile(0.9).items()})
     if model.note:
         risks = 1 - features["confidence"].to_numpy()
@@ -142,7 +142,7 @@ def fit_risks(
 def _out_of_fold(
     model: RiskModel, evidence: Evidence, labels: np.ndarray, is_wrong: np.ndarray, says: float
 ) -> np.ndarray:
-    """float64 (N,): each sample's risk by bonds and a regression of others.
+    """float64 (N,): each sample's risk by likelihoods and a regression of others.
 
     Folds are dealt by sample id, so that risks do not depend on the order of the dataset.
     """
@@ -150,13 +150,15 @@ def _out_of_fold(
     risks = np.empty(len(order))
     for rest, held_out in _folds(0).split(order, is_wrong[order]):
         known, asked = order[rest], order[held_out]
-        x = model.inputs(evidence, bonds_of(_rows(evidence, known), model.pulls, labels[known])).to_numpy()
+        x = model.inputs(
+            evidence, likelihoods_of(_rows(evidence, known), model.pulls, labels[known])
+        ).to_numpy()
         risks[asked] = _fitted(x[known], is_wrong[known], says).probabilities(x[asked])
     return risks
 
 
 def _rows(evidence: Evidence, chosen: np.ndarray) -> Evidence:
-    """Some pictures, for `bonds_of`; the other tables are left as they are."""
+    """Some pictures, for `likelihoods_of`; the other tables are left as they are."""
     return replace(evidence, features=evidence.features.iloc[chosen])
 
 
@@ -178,7 +180,7 @@ def predict_risks(model: RiskModel, evidence: Evidence) -> pd.DataFrame:
         model: of `fit_risks`.
         evidence: of the pictures, by `features.score_features` of the same classifier.
     """
-    inputs = model.inputs(evidence, guessed_bonds(evidence, model.pulls))
+    inputs = model.inputs(evidence, guessed_likelihoods(evidence, model.pulls))
     if model.regression is None:
         risks = 1 - evidence.features["confidence"].to_numpy()
     elif len(inputs):

@@ -4,12 +4,14 @@ Beside confidence stands the same confidence with the pull of known confounds ta
 what a face tells it as of what a shirt does.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from audit.bonds import bonds
 from audit.effects import Effect, effects
 from audit.interventions import Link, Scope
 from audit.tables import N_CELLS
@@ -25,7 +27,7 @@ FEWEST_OF_CLASS = 10
 MOST_CLASSES = 30
 """Classes, the most frequently predicted first, that get a column of their own."""
 _ROUNDS = 30
-"""Of weighing and counting; bonds move by less than a hundredth long before."""
+"""Of weighing and counting; they move by less than a hundredth long before."""
 _CELLS = [f"cell_{row}_{column}" for row in range(N_CELLS) for column in range(N_CELLS)]
 
 
@@ -35,17 +37,22 @@ class Pull:
 
     Attributes:
         label: class that it speaks for.
-        thing: the confound.
+        thing: the confound: a thing, or a global property.
         log_odds: mean change of the class's log odds beyond the control's, above 0.
+        middle: of a property, the value half-way between what is typical of the class and of the others; NaN of a
+            thing.
+        is_higher: of a property, the class has the larger values.
     """
 
     label: str
     thing: str
     log_odds: float
+    middle: float = math.nan
+    is_higher: bool = True
 
 
 @dataclass(frozen=True)
-class Bond:
+class Likelihood:
     """By what a thing multiplies the odds of its class in some data, whatever the model believes.
 
     Attributes:
@@ -65,29 +72,38 @@ class Evidence:
         features: FEATURES.
         things: THINGS; a thing that a sample has no row of was not looked for on it.
         probabilities: PROBABILITIES.
+        properties: PROPERTIES; None where none were measured.
     """
 
     features: pd.DataFrame
     things: pd.DataFrame
     probabilities: pd.DataFrame
+    properties: pd.DataFrame | None = None
 
 
 def pulls_of(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits) -> tuple[Pull, ...]:
     """What confounds were shown to do to decisions, by the interventions of a run; none where it has none.
 
     Only effects that are certain and large enough to matter count; the change of the log odds is then the mean over
-    the necessity and the sufficiency that were shown.
+    the necessity and the sufficiency that were shown. What can be told on any picture is a thing or a property whose
+    value is a number; a background or a file type is left out.
     """
+    level = 1 - limits.q
+    numbers = {(bond.label, bond.confound): bond for bond in bonds(tables, level) if not bond.category}
     shown: dict[tuple[str, str], list[float]] = {}
-    for effect in effects(tables, limits, 1 - limits.q):
-        if effect.scope is Scope.REGION and not effect.is_far and effect.shows(limits):
-            size = _log_odds_moved(effect, tables["interventions"])
-            shown.setdefault((effect.label, effect.confound), []).append(size)
-    return tuple(
-        Pull(label, thing, float(np.mean(sizes)))
-        for (label, thing), sizes in sorted(shown.items())
-        if np.mean(sizes) > 0
-    )
+    for effect in effects(tables, limits, level):
+        key = effect.label, effect.confound
+        is_told = effect.scope is Scope.REGION or (effect.scope is Scope.PROPERTY and key in numbers)
+        if is_told and not effect.is_far and effect.shows(limits):
+            shown.setdefault(key, []).append(_log_odds_moved(effect, tables["interventions"]))
+    pulls = []
+    for key, sizes in sorted(shown.items()):
+        if np.mean(sizes) <= 0:
+            continue
+        bond = numbers.get(key)
+        middle = (bond.own + bond.others) / 2 if bond else math.nan
+        pulls.append(Pull(*key, float(np.mean(sizes)), middle, bond.is_higher if bond else True))
+    return tuple(pulls)
 
 
 def _log_odds_moved(effect: Effect, rows: pd.DataFrame) -> float:
@@ -109,34 +125,34 @@ def log_odds(shares: np.ndarray) -> np.ndarray:
     return _log_ratio(shares, 1 - shares)
 
 
-def bonds_of(
+def likelihoods_of(
     evidence: Evidence, pulls: Sequence[Pull], labels: Sequence[str] | np.ndarray
-) -> tuple[Bond, ...]:
+) -> tuple[Likelihood, ...]:
     """How often each thing with a known pull occurs in its class and in the others, by labels."""
     own = [(np.asarray(labels) == pull.label).astype(np.float64) for pull in pulls]
-    return tuple(_bond(evidence, pull, belongs) for pull, belongs in zip(pulls, own, strict=True))
+    return tuple(_likelihood(evidence, pull, belongs) for pull, belongs in zip(pulls, own, strict=True))
 
 
-def guessed_bonds(evidence: Evidence, pulls: Sequence[Pull]) -> tuple[Bond, ...]:
+def guessed_likelihoods(evidence: Evidence, pulls: Sequence[Pull]) -> tuple[Likelihood, ...]:
     """The same of pictures without labels, by what the rest of each picture says.
 
-    What class a picture belongs to is weighed by the model without the pulls; the bonds follow from these weights, the
-    weights from the bonds, and so on until they settle.
+    What class a picture belongs to is weighed by the model without the pulls; the likelihoods follow from these
+    weights, the weights from them, and so on until they settle.
 
     Source: expectation maximisation as in Saerens, Latinne, Decaestecker 2002, Neural Computation 14, 21-41, for the
     frequency of a thing in place of that of a class.
     """
-    bonds: tuple[Bond, ...] = ()
+    found: tuple[Likelihood, ...] = ()
     even = even_weights(evidence, pulls)
     for _ in range(_ROUNDS if pulls else 0):
-        weights = bound(even, evidence, pulls, bonds)
+        weights = bound(even, evidence, pulls, found)
         shares = weights["weight"] / weights.groupby("row")["weight"].transform("sum")
         belongs = []
         for pull in pulls:
             own = (weights["class_name"] == pull.label).to_numpy()
             belongs.append(np.bincount(weights["row"][own], shares[own], minlength=len(evidence.features)))
-        bonds = tuple(_bond(evidence, pull, one) for pull, one in zip(pulls, belongs, strict=True))
-    return bonds
+        found = tuple(_likelihood(evidence, pull, one) for pull, one in zip(pulls, belongs, strict=True))
+    return found
 
 
 def even_weights(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
@@ -149,44 +165,54 @@ def even_weights(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
     places = pd.Series(np.arange(len(evidence.features)), index=evidence.features["sample_id"])
     rows = evidence.probabilities
     row = places.loc[rows["sample_id"]].to_numpy()
-    known = {pull.thing: presence_of(evidence, pull.thing)[row] for pull in pulls}
-    shows = (
-        np.any([present == 1 for present in known.values()], axis=0) if known else np.zeros(len(row), bool)
-    )
+    known = [shows(evidence, pull)[row] for pull in pulls]
+    is_thing = [present == 1 for pull, present in zip(pulls, known, strict=True) if math.isnan(pull.middle)]
     without = rows["without"].to_numpy()
-    is_taken_out = shows & ~np.isnan(without)
+    is_taken_out = np.any([*is_thing, np.zeros(len(row), bool)], axis=0) & ~np.isnan(without)
     weight = np.where(is_taken_out, without, rows["probability"])
-    for pull in pulls:
-        present = known[pull.thing]
-        side = np.where((present == 1) & ~is_taken_out, 0.5, -0.5)
+    for pull, present in zip(pulls, known, strict=True):
+        is_gone = is_taken_out & math.isnan(pull.middle)
+        side = np.where((present == 1) & ~is_gone, 0.5, -0.5)
         applies = (rows["class_name"] == pull.label).to_numpy() & ~np.isnan(present)
         weight = np.where(applies, weight * np.exp(-pull.log_odds * side), weight)
     return pd.DataFrame({"row": row, "class_name": rows["class_name"].to_numpy(), "weight": weight})
 
 
 def bound(
-    even: pd.DataFrame, evidence: Evidence, pulls: Sequence[Pull], bonds: Sequence[Bond]
+    even: pd.DataFrame, evidence: Evidence, pulls: Sequence[Pull], likelihoods: Sequence[Likelihood]
 ) -> pd.DataFrame:
     """The weights with what each thing's presence or absence does mean in these data, which may be nothing at all."""
     weight = even["weight"].to_numpy()
-    for pull, bond in zip(pulls, bonds, strict=False):
-        present = presence_of(evidence, pull.thing)[even["row"]]
-        factor = np.where(present == 1, bond.if_present, bond.if_absent)
+    for pull, likelihood in zip(pulls, likelihoods, strict=False):
+        present = shows(evidence, pull)[even["row"]]
+        factor = np.where(present == 1, likelihood.if_present, likelihood.if_absent)
         applies = (even["class_name"] == pull.label).to_numpy() & ~np.isnan(present)
         weight = np.where(applies, weight * factor, weight)
     return even.assign(weight=weight)
 
 
-def _bond(evidence: Evidence, pull: Pull, belongs: np.ndarray) -> Bond:
-    """The bond of a thing to a class, of which each picture is with a weight in [0, 1]."""
-    present = presence_of(evidence, pull.thing)
+def _likelihood(evidence: Evidence, pull: Pull, belongs: np.ndarray) -> Likelihood:
+    """Of a thing and a class, of which each picture is with a weight in [0, 1]."""
+    present = shows(evidence, pull)
     looked = ~np.isnan(present)
     own, others = belongs[looked], 1 - belongs[looked]
     # Half a picture of each kind is added, so that what was never seen is unlikely and not impossible.
     share, elsewhere = (
         (float(weight @ present[looked]) + 0.5) / (float(weight.sum()) + 1) for weight in (own, others)
     )
-    return Bond(share / elsewhere, (1 - share) / (1 - elsewhere))
+    return Likelihood(share / elsewhere, (1 - share) / (1 - elsewhere))
+
+
+def shows(evidence: Evidence, pull: Pull) -> np.ndarray:
+    """float64 (N,): 1 where a picture shows what pulls, 0 where it does not, NaN where that is not known."""
+    if math.isnan(pull.middle):
+        return presence_of(evidence, pull.thing)
+    if evidence.properties is None:
+        return np.full(len(evidence.features), np.nan)
+    rows = evidence.properties[evidence.properties["property"] == pull.thing].set_index("sample_id")["value"]
+    values = np.asarray(rows.reindex(evidence.features["sample_id"]), dtype=np.float64)
+    is_beyond = values > pull.middle if pull.is_higher else values < pull.middle
+    return np.where(np.isnan(values), np.nan, is_beyond)
 
 
 def presence_of(evidence: Evidence, thing: str, column: str = "present") -> np.ndarray:
@@ -215,7 +241,7 @@ def frequent_classes(features: pd.DataFrame) -> tuple[str, ...]:
 def inputs_of(
     evidence: Evidence,
     pulls: Sequence[Pull],
-    bonds: Sequence[Bond],
+    likelihoods: Sequence[Likelihood],
     usual: Mapping[str, np.ndarray],
     things: Sequence[str],
     classes: Sequence[str],
@@ -225,12 +251,12 @@ def inputs_of(
     Args:
         evidence: of N pictures.
         pulls: known pulls of confounds.
-        bonds: one for each of them.
+        likelihoods: one for each of them.
         usual: mean coarse map by predicted class.
         things, classes: what gets columns of its own.
     """
     features = evidence.features
-    weights = bound(even_weights(evidence, pulls), evidence, pulls, bonds)
+    weights = bound(even_weights(evidence, pulls), evidence, pulls, likelihoods)
     row, weight = weights["row"].to_numpy(), weights["weight"].to_numpy()
     is_own = weights["class_name"].to_numpy() == features["predicted"].to_numpy()[row]
     own, others = (np.bincount(row, weight * chosen, len(features)) for chosen in (is_own, ~is_own))

@@ -1,12 +1,13 @@
 """Why a prediction is at risk, in words: one line a sample, what weighs most first."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from audit._verdict_texts import percent
-from audit.risk_inputs import DISTANCE, Evidence, Pull, log_odds, presence_of
+from audit.risk_inputs import DISTANCE, Evidence, Pull, log_odds, presence_of, shows
 
 SURE, UNSURE = 0.9, 0.6
 """Confidence from which a prediction is called confident, and below which unsure."""
@@ -40,6 +41,7 @@ def reasons_of(
     second, instead = _runners_up(evidence), _named_without_things(evidence)
     things = sorted(map(str, evidence.things["thing"].unique()))
     seen = {thing: (presence_of(evidence, thing), presence_of(evidence, thing, "mass")) for thing in things}
+    properties = [(pull, shows(evidence, pull)) for pull in pulls if not math.isnan(pull.middle)]
     unusual = {name: (inputs[name] > high.get(name, np.inf)).to_numpy() for name in _HIGH}
     reasons = []
     for row, (sample_id, predicted, confidence) in enumerate(
@@ -50,6 +52,11 @@ def reasons_of(
         against = [
             *_of_shown(predicted, own, pulls, instead.get(sample_id)),
             *_of_missing(confidence, runner_up[0], own, pulls),
+            *(
+                f"its {pull.thing} is that of {predicted}, which speaks for {predicted}"
+                for pull, is_shown in properties
+                if pull.label == predicted and is_shown[row] == 1
+            ),
             *(text.format(predicted=predicted) for name, text in _HIGH.items() if unusual[name][row]),
         ]
         reasons.append(_sentence(confidence, runner_up, against, note))

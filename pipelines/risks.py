@@ -60,7 +60,7 @@ def fit(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits) -> tuple[Risk
 
 def evidence_of(tables: Mapping[str, pd.DataFrame]) -> Evidence:
     """What a run knows of its samples without their labels."""
-    return Evidence(*(tables[table.name] for table in TABLES))
+    return Evidence(*(tables[table.name] for table in TABLES), tables.get(schema.PROPERTIES.name))
 
 
 def is_wrong(predictions: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:

@@ -9,15 +9,18 @@ from audit import tables
 from audit.risk import FEWEST_ERRORS, expected_accuracy, fit_risks, predict_risks
 from audit.risk_inputs import (
     CONFIDENCE,
-    bonds_of,
     even_weights,
-    guessed_bonds,
+    guessed_likelihoods,
     inputs_of,
+    likelihoods_of,
     log_odds,
     presence_of,
+    pulls_of,
+    shows,
 )
 from audit.risk_quality import auroc, auroc_gain
-from tests.audit.drawn_evidence import CLASSES, PULLS, SHIFTED, USUAL, drawn, evidence_of
+from tests.audit.drawn_evidence import CLASSES, PULLS, SHIFTED, USUAL, drawn, evidence_of, share
+from tests.audit.test_verdicts import LIMITS
 
 
 def is_wrong(evidence, labels):
@@ -65,7 +68,7 @@ def test_where_nobody_looked_for_the_thing_the_model_is_believed():
 def test_bonds_are_counted_with_half_a_picture_of_each_kind_added():
     rng = np.random.default_rng(0)
     evidence = evidence_of(list("abcde"), np.zeros(5), np.array([True, True, True, False, False]), rng)
-    (bond,) = bonds_of(evidence, PULLS, ["bar", "bar", "ring", "ring", "ring"])
+    (bond,) = likelihoods_of(evidence, PULLS, ["bar", "bar", "ring", "ring", "ring"])
     # bar: 2 of 2, ring: 1 of 3.
     assert bond.if_present == pytest.approx((2.5 / 3) / (1.5 / 4))
     assert bond.if_absent == pytest.approx((0.5 / 3) / (2.5 / 4))
@@ -74,7 +77,7 @@ def test_bonds_are_counted_with_half_a_picture_of_each_kind_added():
 @pytest.mark.parametrize("bond", [USUAL, SHIFTED, (0.2, 0.7)])
 def test_bonds_are_guessed_without_labels(bond):
     evidence, labels, _ = drawn(4000, bond, seed=2)
-    (counted,), (guessed,) = bonds_of(evidence, PULLS, labels), guessed_bonds(evidence, PULLS)
+    (counted,), (guessed,) = likelihoods_of(evidence, PULLS, labels), guessed_likelihoods(evidence, PULLS)
     # Of 4000 pictures with objects this clear a share is guessed within some hundredths.
     assert math.log(guessed.if_present) == pytest.approx(math.log(counted.if_present), abs=0.25)
     assert math.log(guessed.if_absent) == pytest.approx(math.log(counted.if_absent), abs=0.25)
@@ -182,3 +185,55 @@ def test_confidence_comes_first_and_is_the_model_s_own_where_nothing_pulls():
     assert inputs.columns[0] == CONFIDENCE
     np.testing.assert_allclose(inputs[CONFIDENCE], log_odds(evidence.features["confidence"]), atol=1e-9)
     assert {"shows mark", "mass on mark", "predicted bar"} < set(inputs.columns)
+
+
+def test_a_property_pulls_where_its_value_is_nearer_to_the_class_s():
+    evidence, _, e = drawn(200, USUAL, seed=0)
+    has_mark = presence_of(evidence, "mark") == 1
+    dark = pd.DataFrame(
+        {
+            "sample_id": evidence.features["sample_id"],
+            "property": "brightness",
+            "value": np.where(has_mark, 0.2, 0.6),
+            "category": None,
+        }
+    )
+    # The same world, with dark pictures in place of marked ones, which nothing can be taken out of.
+    asked = replace(evidence, properties=dark, probabilities=evidence.probabilities.assign(without=np.nan))
+    pull = replace(PULLS[0], thing="brightness", middle=0.4, is_higher=False)
+    np.testing.assert_array_equal(shows(asked, pull), has_mark)
+    weights = even_weights(asked, (pull,)).pivot(index="row", columns="class_name", values="weight")
+    np.testing.assert_allclose(np.log(weights["bar"] / weights["ring"]), e, atol=1e-9)
+    unmeasured = replace(asked, properties=dark.assign(value=np.nan))
+    assert np.isnan(shows(unmeasured, pull)).all()
+    assert np.isnan(shows(evidence, pull)).all()
+
+
+def test_pulls_are_the_mean_change_of_log_odds_beyond_the_control():
+    n = 12
+    ids = [f"ring {number}" for number in range(n)]
+    before = np.linspace(0.1, 0.3, n)
+    rows = [
+        {
+            "sample_id": sample_id,
+            "confound": "mark",
+            "kind": "transplant",
+            "fill": "pasted",
+            "label": "bar",
+            "score_before": own,
+            "score_after": share(np.array(np.log(own / (1 - own)) + 2.5)),
+            "score_control": share(np.array(np.log(own / (1 - own)) + 0.5)),
+            "predicted_after": "bar",
+            "predicted_control": "ring",
+            "reason": "",
+        }
+        for sample_id, own in zip(ids, before, strict=True)
+    ]
+    predictions = pd.DataFrame({"sample_id": ids, "label": "ring", "predicted": "ring"})
+    found = {"predictions": predictions, "interventions": tables.frame(tables.INTERVENTIONS, rows)}
+    (pull,) = pulls_of(found, LIMITS)
+    assert (pull.label, pull.thing) == ("bar", "mark")
+    assert pull.log_odds == pytest.approx(2.0)
+    few = dict(found, interventions=found["interventions"].head(5))
+    assert pulls_of(few, LIMITS) == ()
+    assert pulls_of({"predictions": predictions}, LIMITS) == ()
