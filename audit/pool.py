@@ -142,7 +142,7 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
     """The pictures of a pool to add.
 
     Args:
-        wishes: what is asked for; the budget is divided among them by their `n`.
+        wishes: what is asked for; see `_budgets` for how `n` is divided among them.
         known: the labelled samples.
         pool: N unlabelled pictures.
         is_copy: bool (N,), pictures that are left out; see `copies`.
@@ -158,7 +158,7 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
     unit, unit_known = _unit(pool.features), _unit(known.look.features)
     picked: list[list[int]] = []
     used = np.zeros(len(is_copy), dtype=bool)
-    budgets = _budgets([ask.n for ask in wishes], counts, n)
+    budgets = _budgets(wishes, counts, n)
     for ask, one, budget in zip(wishes, fitting, budgets, strict=True):
         there = unit_known[_same_side(ask, known)]
         rows = _diverse(np.where(used, 0.0, one.likely), one.use, (unit, pool.hashes), there, budget)
@@ -237,13 +237,19 @@ def _same_side(ask: Ask, known: Known) -> np.ndarray:
     return is_wanted & (known.look.without[ask.trait].shows == (ask.kind == WITH)) if ask.trait else is_wanted
 
 
-def _budgets(wanted: Sequence[int], available: Sequence[int], n: int) -> list[int]:
-    """`n` divided in proportion to what is wanted, never more than there is; what one cannot use goes to the others."""
-    budgets = [0] * len(wanted)
-    for _ in range(min(n, sum(available))):
-        open_ones = [i for i in range(len(wanted)) if budgets[i] < available[i]]
-        least = min(open_ones, key=lambda i: ((budgets[i] + 1) / wanted[i], i))
-        budgets[least] += 1
+def _budgets(wishes: Sequence[Ask], available: Sequence[int], n: int) -> list[int]:
+    """`n` divided in proportion to what is asked for, never more than there is.
+
+    What is known to be wrong comes before what is undecided, up to what it asks for; what is left goes to whoever can
+    use it.
+    """
+    budgets = [0] * len(wishes)
+    asked = [min(ask.n, there) for ask, there in zip(wishes, available, strict=True)]
+    flagged = [most if ask.trait else 0 for ask, most in zip(wishes, asked, strict=True)]
+    for most in (flagged, asked, available):
+        while sum(budgets) < n and (open_ones := [i for i, b in enumerate(budgets) if b < most[i]]):
+            least = min(open_ones, key=lambda i: ((budgets[i] + 1) / wishes[i].n, i))
+            budgets[least] += 1
     return budgets
 
 

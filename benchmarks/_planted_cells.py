@@ -252,7 +252,7 @@ def work(cell: Cell, studio: Studio) -> dict[str, Any]:
     for cue in {None, cell.cue if has_cue.any() else None}:
         studio.write(cue)
     drawn = time.monotonic()
-    _audit(cell, studio, has_cue, folder)
+    audit_photos(cell, studio, has_cue, folder)
     audited = time.monotonic()
     outcome["rules"] = _rules(cell, studio, weights, has_cue, folder) if cell.audit == MASKS else {}
     outcome["seconds"] = {
@@ -329,7 +329,7 @@ def _rules(cell: Cell, studio: Studio, weights: Weights, has_cue: np.ndarray, fo
     }
 
 
-def _audit(cell: Cell, studio: Studio, has_cue: np.ndarray, folder: Path) -> None:
+def audit_photos(cell: Cell, studio: Studio, has_cue: np.ndarray, folder: Path) -> None:
     """The program's own audit; of its run folder only manifest and tables are kept.
 
     Some of what an audit does by default is left out, since it takes long and no status `spurious` rests on it: faces

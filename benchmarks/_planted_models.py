@@ -112,7 +112,9 @@ class Forge:
             for values in self._plain
         ]
 
-    def train(self, images: np.ndarray, labels: np.ndarray, *, n_steps: int, seed: int) -> Weights:
+    def train(
+        self, images: np.ndarray, labels: np.ndarray, *, n_steps: int, seed: int, first: Weights | None = None
+    ) -> Weights:
         """The weights of a network trained on photos.
 
         Args:
@@ -120,8 +122,9 @@ class Forge:
             labels: int64 (N,).
             n_steps: batches of 32; the learning rate falls to zero over them.
             seed: of the first weights, the order and the augmentation.
+            first: weights to train on instead.
         """
-        self._model.set_weights(self.start(seed))
+        self._model.set_weights(self.start(seed) if first is None else first)
         for variable in self._optimizer.variables:
             if "learning_rate" not in variable.path:
                 variable.assign(np.zeros(variable.shape, variable.dtype))

@@ -177,6 +177,15 @@ def test_what_does_not_move_the_model_is_of_little_use():
     np.testing.assert_allclose(use, [1.0, 0.5, 0.0], atol=1e-9)
 
 
+def test_what_is_wrong_comes_before_what_is_undecided():
+    features = np.vstack([np.tile([1.0, 0.0], (4, 1)), np.tile([-1.0, 0.0], (4, 1))]) + np.eye(8, 2)
+    pool = look(features, shows=np.zeros(8), without=features)
+    # Two shirts are asked for, and a hundred shoes, which the model calls all eight: first come both shirts.
+    wishes = (Ask("shirt", WITHOUT, "face", ("shirt",), 2), Ask("shoes", REPRESENTATIVE, "", ("shoes",), 100))
+    choice = choose(wishes, labelled(), pool, np.zeros(8, bool), 3)
+    assert [c.ask.label for c in choice.chosen].count("shirt") == 2
+
+
 def test_representative_photos_are_those_the_model_calls_so():
     chances = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]]
     pool = look(np.eye(3, 2), probabilities=chances)
