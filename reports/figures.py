@@ -112,8 +112,8 @@ def shared_strengths(
 def _sided(attribution: np.ndarray, polarity: str) -> np.ndarray:
     """The mass of a map by the polarity, (H, W), non-negative."""
     if polarity == "both":
-        return np.abs(attribution)
-    return np.maximum(attribution if polarity == "positive" else -attribution, 0.0)
+        return np.asarray(np.abs(attribution))
+    return np.asarray(np.maximum(attribution if polarity == "positive" else -attribution, 0.0))
 
 
 def legend(visualization: Visualization, width: int = 256, height: int = 12) -> np.ndarray:

@@ -248,6 +248,7 @@ def test_the_certificate_says_which_methods_may_speak_and_what_a_failure_means(t
         "✕ no 0.957 0.9 Rank correlation of the maps of every two images. The map has a shape of its own"
         in text
     )
+    assert "maps of every two images. Failing would mean: The map has a shape of its own" in text
     assert text.index("0.957") < text.index("Does the same picture give the same map again?")
 
 
