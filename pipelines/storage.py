@@ -11,6 +11,7 @@
     RUN/sheets/*.npz           small pictures of many samples, for the gallery
     RUN/demonstrations/*.npz   interventions on a few samples, before and after
     RUN/report/index.html      the report
+    RUN/report.html            the same as one file, where somebody asked for it
 
 Every file and folder gets its final name by a rename after its bytes are on the disk, so whatever is visible under a
 final name is complete.
@@ -328,6 +329,7 @@ class Run:
             self.sheets.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"{sheet.name}{PARTIAL}-{platform.node()}-{os.getpid()}.npz")
             np.savez(partial, allow_pickle=False, **_packed_sheet(sheet))
+            _sync(partial)
             partial.replace(path)
 
     def read_sheets(self) -> Iterator[Sheet]:
@@ -359,6 +361,12 @@ class Run:
             _remove(self.report)
             partial.rename(self.report)
         return self.report / "index.html"
+
+    def write_single_file(self, text: str) -> Path:
+        """Replaces the report that is one file; returns its path."""
+        path = self.path / "report.html"
+        write_text(path, text)
+        return path
 
 
 def write_text(path: Path, text: str) -> None:
