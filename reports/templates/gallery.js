@@ -5,7 +5,7 @@
   const find = (id) => document.getElementById(id);
   const app = find("gallery"), grid = find("grid"), space = find("space"), dialog = find("detail");
   const LOWEST_FIRST = "up", HIGHEST_FIRST = "down";
-  const WIDEST = 178, CAPTION = 66, PADDING = 24, SLOWLY = 250;
+  const WIDEST = 178, CAPTION = 66, PADDING = 24, SLOWLY = 250, LONGEST_ID = 22;
   let core, methods = [], defaults, state, shown = [], active = 0, anchor = 0, size = null;
   let selected = new Set();
   const tiles = new Map();
@@ -22,7 +22,9 @@
     return made;
   }
   const named = (text) => make("bdi", {}, text.trim() === "" ? "(empty name)" : text);
-  const plainWords = (name) => name.replaceAll("_", " ");
+  // The end of a long id tells it from the others.
+  const short = (id) => (id.length > LONGEST_ID ? `…${id.slice(1 - LONGEST_ID)}` : id);
+  const plainWords = (name) => (name === "iou" ? "IoU" : name.replaceAll("_", " "));
   const capital = (text) => text[0].toUpperCase() + text.slice(1);
   const count = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
   const missing = () => make("span", { class: "missing" }, "not measured");
@@ -158,7 +160,7 @@
     if (selected.size) parts.push(`${count(selected.size)} selected`);
     find("count").textContent = parts.join(", ");
     find("none").disabled = selected.size === 0;
-    find("export").textContent = selected.size ? "Save the selected as CSV" : "Save the shown as CSV";
+    find("export").textContent = selected.size ? "Save selected as CSV" : "Save all as CSV";
   }
 
   // Drawing: only the rows in view are in the document.
@@ -207,11 +209,11 @@
       "aria-label": `${core.ids[at]}, ${core.labels[core.label[at]]}, predicted ${
         isRight(at) ? "right" : core.labels[core.predicted[at]]}, ${words}`,
     });
-    const told = make("div", { class: "told" }, make("span", { class: "id" }, named(core.ids[at])), answer,
+    const told = make("div", { class: "told" }, make("span", { class: "id", title: core.ids[at] }, named(short(core.ids[at]))), answer,
       make("span", { class: "value" }, words));
     const picture = layers(at, state.method, size.picture);
     picture.append(make("span", { class: "pick" }, "✓"));
-    tile.append(make("div", { class: "card" }, picture, told));
+    tile.append(make("div", { class: "mat" }, picture, told));
     tile.dataset.place = place;
     tile.style.width = `${size.side}px`;
     tile.style.height = `${size.row}px`;
@@ -234,9 +236,9 @@
       words: state.sort.startsWith("on:") ? `on ${state.sort.slice(3)}` : plainWords(state.sort),
     };
   }
-  // One sample as layers: the photo, a method's map, the outlines; each a part of a sheet.
+  // One sample as layers: the photo, a method's map (or none), the outlines; each a part of a sheet.
   function layers(at, of, width) {
-    const box = make("div", { class: of === null ? "shown plain" : "shown" });
+    const box = make("div", { class: "shown" });
     box.style.width = typeof width === "number" ? `${width}px` : width;
     box.style.aspectRatio = `${core.shape[1]} / ${core.shape[0]}`;
     const sheet = core.sheets[core.sheet[at]];
@@ -279,7 +281,6 @@
       stop.setAttribute("stop-color", shade(step));
       return stop;
     }));
-    find("ink").setAttribute("flood-color", shade(colors[0].length - 1));
   }
 
   // Moving and selecting.
@@ -417,10 +418,14 @@
   function draw(at) {
     find("detail-title").replaceChildren(named(core.ids[at]));
     find("stage").replaceChildren(layers(at, state.method, "100%"));
-    find("strip").replaceChildren(...core.methods.map((entry) => make("button", {
-      type: "button", "aria-pressed": String(entry.name === state.method),
-      on: { click: () => change("method", entry.name) },
-    }, layers(at, entry.name, "100%"), entry.name)));
+    const isOff = state.overlay === "off";
+    const one = (name, words, isPressed, click) => make("button",
+      { type: "button", "aria-pressed": String(isPressed), on: { click } }, layers(at, name, "100%"), words);
+    find("strip").replaceChildren(one(null, "photo", isOff, () => change("overlay", "off")),
+      ...core.methods.map(({ name }) => one(name, name, !isOff && name === state.method, () => {
+        if (isOff) state.overlay = "map";
+        change("method", name);
+      })));
     const answer = isRight(at) ? make("span", { class: "right" }, "✓ right")
       : make("span", { class: "wrong" }, "✕ ", named(core.labels[core.predicted[at]]));
     const link = core.links.find(([place]) => place === at);

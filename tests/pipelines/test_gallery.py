@@ -168,3 +168,14 @@ def test_a_run_that_starts_anew_forgets_the_pictures(finished):
         copy.write_sheet(sheet)
     copy.clear_results()
     assert list(copy.read_sheets()) == []
+
+
+def test_the_report_as_one_file_stands_beside_the_folder_and_shows_the_exemplars(finished, capsys):
+    assert main(["report", str(finished.path), "--single-file"]) == 0
+    path = finished.path / "report.html"
+    assert capsys.readouterr().out.split()[-1] == str(path)
+    text = path.read_text()
+    assert text.startswith("<!doctype html>")
+    assert text.count('id="page-') > 5
+    assert text.count("data:image/webp;base64,") >= 2 * len(finished.read_exemplars())
+    assert "gallery/samples.js" not in text

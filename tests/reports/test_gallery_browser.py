@@ -363,8 +363,10 @@ def test_one_sample_is_shown_with_all_its_numbers(page, report):
     assert "face 81 % of the mass on 5 % of the picture" in text
     assert "Why at risk reason 3" in text
     assert "photos/t-shirt/0003.jpg" in text
-    assert page.locator("#strip button").count() == 2
-    page.locator("#strip button").nth(1).click()
+    assert page.locator("#strip button").all_inner_texts() == ["photo", "grad_cam", "integrated_gradients"]
+    page.locator("#strip button").first.click()
+    assert page.get_attribute("#gallery", "data-overlay") == "off"
+    page.locator("#strip button").last.click()
     expect(page.locator("#method")).to_have_value("integrated_gradients")
     page.click("text=In full on the page of its class")
     page.wait_for_url("**/classes/t-shirt.html#*")
