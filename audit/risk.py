@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from audit.risk_inputs import (
+    CONFIDENCE,
     Evidence,
     Likelihood,
     Pull,
@@ -33,7 +34,7 @@ from audit.tables import RISKS, frame
 from audit.types import Interval
 
 FEWEST_ERRORS = 20
-"""Wrong predictions, and right ones, that a regression is fitted to; with fewer, risk is 1 - confidence."""
+"""Wrong predictions, and right ones, that a regression is fitted to; with fewer, confidence is all there is."""
 N_FOLDS = 10
 _SOLVER, _UNHELD = "newton-cholesky", 1e6
 """Quick where there are more samples than inputs; a penalty that holds nothing back."""
@@ -101,7 +102,8 @@ def fit_risks(
 
     Returns:
         The model, fitted on all samples, for `predict_risks`; and the table RISKS, in which each sample's risk comes
-        from a fit on other samples. With fewer than FEWEST_ERRORS wrong or right predictions risk is 1 - confidence.
+        from a fit on other samples. With fewer than FEWEST_ERRORS wrong or right predictions risk is 1 - confidence,
+        without the pulls where there are any.
 
     Source: Platt 1999, Probabilistic outputs for support vector machines, for the calibration.
     """
@@ -123,7 +125,7 @@ def fit_risks(
     inputs = model.inputs(evidence, model.likelihoods)
     model = replace(model, high={str(name): float(value) for name, value in inputs.quantile(0.9).items()})
     if model.note:
-        risks = 1 - features["confidence"].to_numpy()
+        risks = _unfitted(model, evidence)
     else:
         x = inputs.to_numpy()
         says = _scale_of_the_rest(x, is_wrong)
@@ -157,6 +159,14 @@ def _out_of_fold(
     return risks
 
 
+def _unfitted(model: RiskModel, evidence: Evidence) -> np.ndarray:
+    """Risks without a regression: 1 - confidence, and where confounds pull, 1 - confidence without the pull."""
+    if not model.pulls:
+        return np.asarray(1 - evidence.features["confidence"].to_numpy())
+    inputs = model.inputs(evidence, guessed_likelihoods(evidence, model.pulls))
+    return np.asarray(1 / (1 + np.exp(inputs[CONFIDENCE].to_numpy())))
+
+
 def _rows(evidence: Evidence, chosen: np.ndarray) -> Evidence:
     """Some pictures, for `likelihoods_of`; the other tables are left as they are."""
     return replace(evidence, features=evidence.features.iloc[chosen])
@@ -182,7 +192,7 @@ def predict_risks(model: RiskModel, evidence: Evidence) -> pd.DataFrame:
     """
     inputs = model.inputs(evidence, guessed_likelihoods(evidence, model.pulls))
     if model.regression is None:
-        risks = 1 - evidence.features["confidence"].to_numpy()
+        risks = _unfitted(model, evidence)
     elif len(inputs):
         risks = model.regression.probabilities(inputs.to_numpy())
     else:

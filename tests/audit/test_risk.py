@@ -237,3 +237,12 @@ def test_pulls_are_the_mean_change_of_log_odds_beyond_the_control():
     few = dict(found, interventions=found["interventions"].head(5))
     assert pulls_of(few, LIMITS) == ()
     assert pulls_of({"predictions": predictions}, LIMITS) == ()
+
+
+def test_with_too_few_errors_a_known_pull_is_taken_away_all_the_same():
+    # A model that is always right on the usual pictures, since they are so few, and a folder that is not like them.
+    few, _, _ = drawn(30, USUAL, seed=10)
+    model, _ = fit_risks(few, few.features["predicted"].to_numpy(), PULLS)
+    assert model.regression is None
+    evidence, labels, _ = drawn(1500, SHIFTED, seed=3)
+    assert gain(evidence, labels, predict_risks(model, evidence)).low > 0.05
