@@ -138,7 +138,9 @@ def bar(verdicts: Sequence[ClassVerdict], certificate: pd.DataFrame) -> tuple[Cl
         reason = f"The maps of {verdict.method} cannot carry a verdict on this model, they fail: {checks}."
         reasons = (reason, *verdict.reasons)
         barred.append(
-            dataclasses.replace(verdict, status=Status.UNDECIDED, n_needed=math.nan, reasons=reasons)
+            dataclasses.replace(
+                verdict, status=Status.UNDECIDED, n_needed=math.nan, reasons=reasons, is_trusted=False
+            )
         )
     return tuple(barred)
 

@@ -209,6 +209,7 @@ VERDICTS = Table(
         share("q_value", "adjusted over everything looked at", "nothing was tested"),
         number("n_needed", "samples of the class that would decide", "decided, or not estimable", 0.0),
         Column("reasons", "list", "plain sentences"),
+        Column("is_trusted", "bool", "the certificate lets the method carry a verdict, or none was made"),
     ),
 )
 

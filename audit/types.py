@@ -206,6 +206,7 @@ class ClassVerdict:
         q_value: Benjamini-Hochberg adjusted, over everything that was looked at.
         n_needed: samples of the class that would decide; NaN where decided.
         reasons: plain sentences, shown as they are.
+        is_trusted: the method may speak of this model, by its certificate; also where none was made.
     """
 
     label: str
@@ -227,6 +228,7 @@ class ClassVerdict:
     q_value: float
     n_needed: float
     reasons: tuple[str, ...]
+    is_trusted: bool = True
 
 
 @dataclass(frozen=True)

@@ -118,13 +118,21 @@ def gather(
 
 
 def headline(verdicts: Sequence[ClassVerdict]) -> dict[str, ClassVerdict]:
-    """The worst verdict of each class, in order of first occurrence; of equal ones the first method's."""
+    """The worst verdict of each class, in order of first occurrence; of equal ones the first method's.
+
+    A method that is not trusted on this model says nothing where another one is.
+    """
     worst: dict[str, ClassVerdict] = {}
     for verdict in verdicts:
         known = worst.get(verdict.label)
-        if known is None or _SEVERITY.index(verdict.status) < _SEVERITY.index(known.status):
+        if known is None or _gravity(verdict) < _gravity(known):
             worst[verdict.label] = verdict
     return worst
+
+
+def _gravity(verdict: ClassVerdict) -> tuple[bool, int]:
+    """The lowest speaks for its class."""
+    return not verdict.is_trusted, _SEVERITY.index(verdict.status)
 
 
 def _too_few_samples(evidence: Evidence) -> _Ruling | None:

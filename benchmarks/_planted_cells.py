@@ -357,6 +357,7 @@ def audit_photos(cell: Cell, studio: Studio, has_cue: np.ndarray, folder: Path) 
             "use": [name for name in studio.settings.confounds if name != "faces" or cell.cue == "face"]
         },
         "report": {"worst": 0, "typical": 0},
+        "certificate": {"samples": 0},
         "run": {"workers": 0, "batch_size": 64, "seed": cell.seed, "cache": str(cache.absolute())},
     }
     run_audit(validate(values, where="benchmark"), out, progress=Progress(Console(quiet=True)), is_new=True)

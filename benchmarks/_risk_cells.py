@@ -100,6 +100,7 @@ def audit_quietly(values: dict[str, Any], out: Path) -> None:
     values = {
         "attributions": {"methods": ["grad_cam"], "untrained_per_class": 0},
         "report": {"worst": 0, "typical": 0},
+        "certificate": {"samples": 0},
         **values,
     }
     audit(validate(values, where="benchmark"), out, progress=Progress(Console(quiet=True)), is_new=True)

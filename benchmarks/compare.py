@@ -131,6 +131,7 @@ def audit_one(out: Path, model: Path, run: Path, classes: tuple[str, ...]) -> No
         "confounds": {"use": []},
         "interventions": {"use": []},
         "report": {"worst": 0, "typical": 0},
+        "certificate": {"samples": 0},
         "run": {"workers": 0, "batch_size": 25},
     }
     audit(validate(values, where="benchmark"), run, progress=Progress(Console(quiet=True)))

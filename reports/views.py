@@ -230,7 +230,7 @@ def _class_view(
 ) -> ClassView:
     verdicts = tuple(verdict for verdict in run.verdicts if verdict.label == label)
     # Stable sorting keeps the order of the methods, so the first method speaks where they agree.
-    ranked = sorted(verdicts, key=lambda verdict: (_rank(verdict.status), verdict.confound is None))
+    ranked = sorted(verdicts, key=lambda one: (not one.is_trusted, _rank(one.status), one.confound is None))
     lead = ranked[0] if ranked else None
     name = slug(label)
     return ClassView(

@@ -3,11 +3,13 @@
 import dataclasses
 import math
 
+import pandas as pd
 import pytest
 
 from audit.certificate import bar
 from audit.tables import CERTIFICATE, frame
 from audit.types import ClassVerdict, Status
+from audit.verdicts import headline
 
 NAN = math.nan
 VERDICT = ClassVerdict(
@@ -46,3 +48,15 @@ def test_a_method_without_a_certificate_is_barred():
 def test_what_interventions_prove_needs_no_map():
     proven = dataclasses.replace(VERDICT, status=Status.SPURIOUS, confound="face")
     assert bar([proven], certificate(faithfulness=False)) == (proven,)
+
+
+def test_a_method_that_is_not_trusted_is_silent_where_another_is_trusted():
+    cam = dataclasses.replace(VERDICT, method="grad_cam")
+    table = pd.concat(
+        [certificate(faithfulness=False), certificate(faithfulness=True).assign(method="grad_cam")],
+        ignore_index=True,
+    )
+    barred, trusted = bar([VERDICT, cam], table)
+    assert (barred.is_trusted, trusted.is_trusted) == (False, True)
+    assert headline([barred, trusted]) == {"t-shirt": trusted}
+    assert headline([barred]) == {"t-shirt": barred}
