@@ -176,7 +176,7 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
         tuple(chosen[i] for i in order),
         int(is_copy.sum()),
         dict(zip(wishes, counts, strict=True)),
-        {ask.trait: reading_accuracy(ask.trait, known) for ask in wishes if ask.trait},
+        {ask.trait: reading_accuracy(ask.trait, known, pool) for ask in wishes if ask.trait},
         {
             ask.trait: presence_auroc(known.look.features, known.look.without[ask.trait].shows)
             for ask in wishes

@@ -77,30 +77,34 @@ class Known:
 def read_classes(trait: str, known: Known, pool: Look) -> tuple[tuple[str, ...], np.ndarray]:
     """What the pool's pictures show, read from what the model makes of them with the confound taken away.
 
-    Where it could not be taken out of the pool's pictures, what taking it out of labelled ones changes in the features
-    is left out of all features instead, and probabilities, which nothing can be left out of, are not read.
-
     Returns:
         The names of the classes that occur among the labelled samples, and float64 (N, their number).
     """
     names = tuple(sorted(set(known.labels)))
     if len(names) < 2:
         return names, np.ones((len(pool.digests), len(names)))
-    own = known.look.without[trait]
-    if is_told_by_features(trait, pool):
-        # Standardised before, not after: what the projection leaves of the confound is rounding.
-        plain, inputs, theirs = (
-            _standardised(values, known.look.features)
-            for values in (known.look.features, own.features, pool.features)
-        )
-        axes = confound_axes(plain, inputs, own.shows)
-        inputs, theirs = _without_axes(inputs, axes), _without_axes(theirs, axes)
-    else:
-        inputs, theirs = (_inputs(seen, known, trait) for seen in (own, pool.without[trait]))
+    inputs, theirs = _both_inputs(trait, known, pool)
     model = _reader().fit(inputs, list(known.labels))
-    return tuple(str(name) for name in model.classes_), np.asarray(
-        model.predict_proba(theirs), dtype=np.float64
+    chances = np.asarray(model.predict_proba(theirs), dtype=np.float64)
+    return tuple(str(name) for name in model.classes_), chances
+
+
+def _both_inputs(trait: str, known: Known, pool: Look) -> tuple[np.ndarray, np.ndarray]:
+    """What classes are read from, of the labelled samples and of the pool.
+
+    Where the confound could not be taken out of the pool's pictures, what taking it out of labelled ones changes in the
+    features is left out of all features instead, and probabilities, which nothing can be left out of, are not read.
+    """
+    own = known.look.without[trait]
+    if not is_told_by_features(trait, pool):
+        return _inputs(own, known, trait), _inputs(pool.without[trait], known, trait)
+    # Standardised before, not after: what the projection leaves of the confound is rounding.
+    plain, inputs, theirs = (
+        _standardised(values, known.look.features)
+        for values in (known.look.features, own.features, pool.features)
     )
+    axes = confound_axes(plain, inputs, own.shows)
+    return _without_axes(inputs, axes), _without_axes(theirs, axes)
 
 
 def _inputs(seen: Without, known: Known, trait: str) -> np.ndarray:
@@ -119,7 +123,7 @@ def _inputs(seen: Without, known: Known, trait: str) -> np.ndarray:
     )
 
 
-def reading_accuracy(trait: str, known: Known) -> float:
+def reading_accuracy(trait: str, known: Known, pool: Look) -> float:
     """Share of labelled samples whose class the reading tells, out of fold, classes weighted alike."""
     labels, counts = list(known.labels), Counter(known.labels)
     n_folds = min([5, *counts.values()])
@@ -128,7 +132,8 @@ def reading_accuracy(trait: str, known: Known) -> float:
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import cross_val_predict
 
-    told = cross_val_predict(_reader(), _inputs(known.look.without[trait], known, trait), labels, cv=n_folds)
+    inputs, _ = _both_inputs(trait, known, pool)
+    told = cross_val_predict(_reader(), inputs, labels, cv=n_folds)
     return float(balanced_accuracy_score(labels, told))
 
 

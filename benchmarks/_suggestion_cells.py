@@ -79,6 +79,7 @@ def outcome(studio: Studio, cue: str) -> dict[str, Any]:
 
     if "before" not in result:
         result |= {"seed": studio.seed, "cue": cue, "statuses": statuses(run), "before": worst(*learned)}
+        stored.write_text(json.dumps(result), encoding="utf-8")
     for rule in missing:
         found = {}
         for budget in BUDGETS:
@@ -90,7 +91,7 @@ def outcome(studio: Studio, cue: str) -> dict[str, Any]:
                 "counterexamples": float(is_counter.mean()) if len(rows) else 0.0,
             }
         result["rules"][rule] = found
-    stored.write_text(json.dumps(result), encoding="utf-8")
+        stored.write_text(json.dumps(result), encoding="utf-8")
     return result
 
 

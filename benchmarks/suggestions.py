@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._suggestion_cells import BUDGETS, OURS, RANDOM, RULES
+
 CUES_USED = ("corner patch", "border", "caption", "colour cast", "darkness")
 N_DRAWS = 5000
 
@@ -49,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
         for name in ("outcome.json", "counts.json")
     )
-    print(report(outcomes) if outcomes else "no cell is finished")
+    whole = [one for one in outcomes if len(one["rules"]) == len(RULES)]
+    print(report(whole) if whole else "no cell is finished")
     print(counts_report(counts))
     return 0
 
@@ -75,8 +78,6 @@ def _run(out: Path, seeds: Sequence[int], cues: Sequence[str], seconds: float, *
 
 def report(outcomes: Sequence[dict[str, Any]]) -> str:
     """The tables."""
-    from benchmarks._suggestion_cells import BUDGETS, OURS, RANDOM, RULES
-
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(outcomes), (N_DRAWS, len(outcomes)))
     before = np.array([one["before"] for one in outcomes])

@@ -83,10 +83,10 @@ def notes(found: Suggested) -> tuple[str, ...]:
             f"With what tells {trait} left out, the class of labelled photos is read rightly in "
             f"{numbers.share(share)}, classes weighted alike; look at each picture before it is labelled."
         )
+    confounds = {ask.trait: ask.confound for ask in found.wishes}
     for trait, auroc in found.choice.presence.items():
-        confound = trait.rpartition(" of ")[0]
         said.append(
-            f"No detector looks for {confound} in the pool; the model's features tell it with an AUROC of "
+            f"No detector looks for {confounds[trait]} in the pool; the model's features tell it with an AUROC of "
             f"{numbers.plain(auroc)}."
         )
     if found.choice.n_duplicates:
