@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -46,6 +47,7 @@ def make() -> Environment:
     environment.filters["name"] = name
     environment.filters["code_name"] = code_name
     environment.filters["setting"] = setting
+    environment.filters["fragment"] = fragment
     environment.tests["measured"] = lambda value: not numbers.is_missing(value)
     for chart in (charts.interval_bar, charts.difference_bar, charts.spread_bar):
         environment.globals[chart.__name__] = chart
@@ -64,6 +66,11 @@ def name(text: str | None) -> Markup:
 def code_name(text: str) -> Markup:
     """A name that users type, such as `integrated_gradients`, which may break after its underscores only."""
     return Markup("_<wbr>").join(escape(text).split("_"))
+
+
+def fragment(text: str) -> str:
+    """A text as part of an address, as the gallery reads it."""
+    return quote(text, safe="", errors="backslashreplace")
 
 
 def setting(value: Any) -> str:

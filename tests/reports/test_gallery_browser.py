@@ -339,6 +339,14 @@ def test_a_link_shows_the_same_view_again_and_a_reload_keeps_the_selection(page,
     assert selected(page) == []
 
 
+def test_the_page_of_a_class_links_to_its_samples(page, report):
+    page.goto((report / "classes" / "t-shirt.html").as_uri())
+    page.get_by_role("link", name="in the gallery").click()
+    page.wait_for_selector("html[data-ready=gallery]")
+    assert page.input_value("#class") == "t-shirt"
+    assert page.locator("#count").inner_text() == "5 of 15 samples"
+
+
 def test_another_address_in_the_same_page_is_followed(page, report):
     at(page, report)
     page.evaluate("location.hash = '#class=cat&overlay=off'")

@@ -75,7 +75,8 @@ def test_every_link_leads_to_a_file_of_the_report_and_every_anchor_exists(files,
         for link in [*document.links, *(picture["src"] for picture in document.pictures)]:
             path, anchor = urldefrag(link)
             target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
-            if target not in files or (anchor and anchor not in documents[target].ids):
+            is_view = target == "gallery.html"  # its anchors are filters
+            if target not in files or (anchor and not is_view and anchor not in documents[target].ids):
                 broken.append((name, link))
     assert broken == []
 
