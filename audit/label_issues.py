@@ -1,7 +1,7 @@
 """Samples whose label is probably wrong, and samples on which the labelled object can hardly be seen."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,22 +21,30 @@ def find_label_issues(
     probabilities: pd.DataFrame,
     attributions: pd.DataFrame,
     classes: Sequence[str],
+    untrusted: Collection[str] = (),
 ) -> pd.DataFrame:
     """The table LABEL_ISSUES.
 
-    Labels are doubted by confident learning on the audited model's own probabilities. They count as out of sample
+    Labels are doubted by confident learning on the audited model's probabilities. They count as out of sample
     on every split that is not named in LEARNED_FROM; a model that learned from the samples elsewhere has learned
     their wrong labels too, and hides them. Without the library for it no label is doubted; see `can_doubt_labels`.
 
     Args:
         predictions: PREDICTIONS of the run.
-        probabilities: PROBABILITIES of the run; what is not stored of a sample is spread over the other classes.
+        probabilities: sample_id, class_name, probability, as PROBABILITIES has them or without what confounds pull;
+            what is not stored of a sample is spread over the other classes.
         attributions: ATTRIBUTIONS of the run, for the area of the object.
         classes: names in output order.
+        untrusted: classes that the model names for something else than their object; no label is doubted between
+            them and another.
 
     Source: Northcutt, Jiang, Chuang. Confident Learning. JAIR 2021. arXiv:1911.00068, as cleanlab implements it.
     """
-    found = {str(row["sample_id"]): row for row in _wrong_labels(predictions, probabilities, classes)}
+    found = {
+        str(row["sample_id"]): row
+        for row in _wrong_labels(predictions, probabilities, classes)
+        if row["label"] not in untrusted and row["suggested"] not in untrusted
+    }
     for row in _barely_visible(predictions, attributions):
         if doubted := found.get(str(row["sample_id"])):
             doubted["reason"] = f"{doubted['reason']}; {row['reason']}"

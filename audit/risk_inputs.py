@@ -191,6 +191,20 @@ def bound(
     return even.assign(weight=weight)
 
 
+def corrected_probabilities(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
+    """What the model would say of pictures without its pulls: rows (sample_id, class_name, probability).
+
+    Its own probabilities where nothing pulls. No label is used: what a confound means is guessed.
+    """
+    stored = evidence.probabilities[["sample_id", "class_name", "probability"]]
+    if not pulls:
+        return stored
+    weights = bound(even_weights(evidence, pulls), evidence, pulls, guessed_likelihoods(evidence, pulls))
+    listed = stored.groupby("sample_id")["probability"].transform("sum").to_numpy()
+    total = weights.groupby("row")["weight"].transform("sum").to_numpy()
+    return stored.assign(probability=weights["weight"].to_numpy() / total * listed)
+
+
 def _likelihood(evidence: Evidence, pull: Pull, belongs: np.ndarray) -> Likelihood:
     """Of a thing and a class, of which each picture is with a weight in [0, 1]."""
     present = shows(evidence, pull)

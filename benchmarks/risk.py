@@ -197,9 +197,12 @@ def _outcome(
 
 
 def _tables(folder: Path) -> dict:
+    """What an estimate needs of a run; verdicts of another version do not matter."""
     from pipelines.storage import Run
 
-    return Run(folder).all_tables()
+    run = Run(folder)
+    names = ("predictions", "features", "things", "probabilities", "properties", "interventions")
+    return {name: run.table(name) for name in names if run.has_table(name)}
 
 
 def _limits():

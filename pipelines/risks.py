@@ -12,13 +12,15 @@ from audit import tables as schema
 from audit.duplicates import find_duplicates
 from audit.label_issues import LEARNED_FROM, can_doubt_labels, find_label_issues
 from audit.risk import RiskModel, fit_risks
-from audit.risk_inputs import Evidence, pulls_of
+from audit.risk_inputs import Evidence, corrected_probabilities, pulls_of
 from audit.risk_quality import CONFIDENT, ranking, reliability
 from audit.types import VerdictLimits
 from pipelines.storage import Run
 
 LEVEL = 0.95
 """Of the intervals beside the figures of risk."""
+DECIDES = 3.0
+"""Log odds (20 to 1) from which a confound decides alone: such a model knows nothing better than the label."""
 TABLES = (schema.FEATURES, schema.THINGS, schema.PROBABILITIES)
 """What an estimate of risk is made from."""
 
@@ -29,9 +31,10 @@ def assess(
     """Stores `risks`, `label_issues` and `duplicates` of a run; returns what its manifest says of them."""
     model, risks = fit(tables, limits)
     predictions, features = tables["predictions"], tables[schema.FEATURES.name]
-    issues = find_label_issues(
-        predictions, tables[schema.PROBABILITIES.name], tables["attributions"], classes
-    )
+    # A model that is known to follow a face is no second opinion on the pictures that show one.
+    opinion = corrected_probabilities(evidence_of(tables), model.pulls)
+    untrusted = sorted({pull.label for pull in model.pulls if pull.log_odds >= DECIDES})
+    issues = find_label_issues(predictions, opinion, tables["attributions"], classes, untrusted)
     duplicates = find_duplicates(predictions, features)
     run.write_table(schema.RISKS.name, risks)
     run.write_table(schema.LABEL_ISSUES.name, issues)
@@ -41,6 +44,7 @@ def assess(
         "label_issues": {
             "n": len(issues),
             "looked_for": can_doubt_labels(),
+            "untrusted": untrusted,
             "left_out": int(predictions["split"].str.lower().isin(LEARNED_FROM).sum()),
         },
         "duplicates": {
@@ -60,7 +64,12 @@ def fit(tables: Mapping[str, pd.DataFrame], limits: VerdictLimits) -> tuple[Risk
 
 def evidence_of(tables: Mapping[str, pd.DataFrame]) -> Evidence:
     """What a run knows of its samples without their labels."""
-    return Evidence(*(tables[table.name] for table in TABLES), tables.get(schema.PROPERTIES.name))
+    return Evidence(
+        features=tables[schema.FEATURES.name],
+        things=tables[schema.THINGS.name],
+        probabilities=tables[schema.PROBABILITIES.name],
+        properties=tables.get(schema.PROPERTIES.name),
+    )
 
 
 def is_wrong(predictions: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:

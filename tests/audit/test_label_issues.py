@@ -38,6 +38,13 @@ def test_right_labels_are_not_doubted():
     assert len(find_label_issues(*run_of(labels, labels), CLASSES)) == 0
 
 
+@pytest.mark.parametrize("untrusted", ["shoes", "hat"])
+def test_a_model_that_decides_on_a_class_by_something_else_is_no_second_opinion_on_it(untrusted):
+    # s15 is labelled shoes and taken for a hat.
+    assert len(find_label_issues(*run_of(*ONE_SWAPPED), CLASSES, (untrusted,))) == 0
+    assert len(find_label_issues(*run_of(*ONE_SWAPPED), CLASSES, ("t-shirt",))) == 1
+
+
 @pytest.mark.parametrize("split", ["train", "Training"])
 def test_what_the_model_learned_from_is_no_second_opinion(split):
     assert len(find_label_issues(*run_of(*ONE_SWAPPED, split=split), CLASSES)) == 0

@@ -9,6 +9,7 @@ from audit import tables
 from audit.risk import FEWEST_ERRORS, expected_accuracy, fit_risks, predict_risks
 from audit.risk_inputs import (
     CONFIDENCE,
+    corrected_probabilities,
     even_weights,
     guessed_likelihoods,
     inputs_of,
@@ -246,3 +247,15 @@ def test_with_too_few_errors_a_known_pull_is_taken_away_all_the_same():
     assert model.regression is None
     evidence, labels, _ = drawn(1500, SHIFTED, seed=3)
     assert gain(evidence, labels, predict_risks(model, evidence)).low > 0.05
+
+
+def test_corrected_probabilities_are_what_the_object_and_the_data_say():
+    evidence, _, e = drawn(3000, SHIFTED, seed=11)
+    found = corrected_probabilities(evidence, PULLS).pivot(
+        index="sample_id", columns="class_name", values="probability"
+    )
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    # The mark means nothing here, which is guessed to within some hundredths.
+    np.testing.assert_allclose(log_odds(found["bar"].to_numpy()), np.clip(e, -10, 10), atol=0.25)
+    own = corrected_probabilities(evidence, ())
+    pd.testing.assert_series_equal(own["probability"], evidence.probabilities["probability"])

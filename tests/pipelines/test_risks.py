@@ -83,7 +83,12 @@ def test_judging_stores_doubtful_labels_and_duplicates(run, found):
     assert sorted(doubles["sample_id"]) == ids[:2]
     manifest = run.manifest()
     assert manifest["duplicates"] == {"n": 2, "leaks": 2, "redundant": 0}
-    assert manifest["label_issues"] == {"n": len(issues), "looked_for": True, "left_out": 1}
+    assert manifest["label_issues"] == {
+        "n": len(issues),
+        "looked_for": True,
+        "untrusted": [],
+        "left_out": 1,
+    }
 
 
 def test_the_same_run_is_judged_the_same_again(run):

@@ -54,7 +54,7 @@ def judged(audit_run):
     nothing = ranking(n=90, n_wrong=0, auroc=NOT_MEASURABLE, gain=NOT_MEASURABLE)
     facts = {
         "risk": {"note": "", "all": ranking(), "confident": nothing, "reliability": bins},
-        "label_issues": {"n": 1, "looked_for": True, "left_out": 12},
+        "label_issues": {"n": 1, "looked_for": True, "left_out": 12, "untrusted": ["mug"]},
         "duplicates": {"n": 1, "leaks": 1, "redundant": 0},
     }
     return dataclasses.replace(
@@ -75,6 +75,7 @@ def test_the_page_names_risks_with_reasons_quality_and_findings(judged):
     assert "30 % to 50 % 20 41 % 35 % (18–57 %)" in text
     assert "labelled mug, it says cat" in text
     assert "12 samples of the training split were left out" in text
+    assert "No label was doubted of mug : the model decides on it by a confound" in text
     assert "a leak: test, train" in text
 
 
@@ -87,7 +88,7 @@ def test_the_riskiest_come_first_whatever_the_order_of_the_table(judged):
 
 
 def test_what_was_not_looked_for_is_said(judged):
-    facts = {**judged.manifest, "label_issues": {"n": 0, "looked_for": False, "left_out": 0}}
+    facts = {**judged.manifest, "label_issues": {"n": 0, "looked_for": False, "left_out": 0, "untrusted": []}}
     note = "only 3 of 248 predictions are wrong"
     facts["risk"] = {**facts["risk"], "note": note}
     text = words(render(dataclasses.replace(judged, manifest=facts))["risk.html"])
