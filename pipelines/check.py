@@ -29,6 +29,8 @@ def check_audit(config: RunConfig, console: Console) -> None:
     Raises:
         AuditError: it would not even start.
     """
+    # A few samples are attributed whole, whether the run will draw them or not.
+    config = config.model_copy(update={"run": config.run.model_copy(update={"sampling": False})})
     with tempfile.TemporaryDirectory() as folder:
         console.print("[dim]· loading the model[/]")
         classes = workshop(Work(config, Path(folder), (), None)).classes

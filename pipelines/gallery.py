@@ -55,7 +55,13 @@ class Album:
 def sheets_of(run: Run, finished: AuditRun) -> tuple[Sheet, ...]:
     """The stored sheets of a run, and sheets of the exemplars that are on none of them."""
     stored = tuple(run.read_sheets())
-    drawn = {sample_id for sheet in stored for sample_id in sheet.sample_ids}
+    # A tile without a digest is of another picture: it came with its sheet from an earlier run.
+    drawn = {
+        sample_id
+        for sheet in stored
+        for sample_id, digest in zip(sheet.sample_ids, sheet.digests, strict=True)
+        if digest
+    }
     return stored + tuple(exemplar_sheets(finished, drawn))
 
 

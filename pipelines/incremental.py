@@ -65,21 +65,45 @@ def find_earlier(given: Path, out: Path, plan: Plan) -> tuple[Run | None, tuple[
     """The run that can be learned from, with what has to be said about it.
 
     Args:
-        given: a run, or a folder of runs: then the newest one of the same settings, else the newest.
+        given: a run, or a folder of runs: then the newest of the same program and settings, else of the same program.
         out: the folder of the new run, which is never chosen.
         plan: of the new run.
 
     Raises:
         RunError: `given` is no folder.
     """
+    manifests, notes = _manifests(given, out)
+    settings = settings_of(plan)
+    ranked = sorted(
+        manifests.items(),
+        key=lambda one: (
+            one[1]["program"] == program(),
+            one[1]["settings"] == settings,
+            str(one[1].get("started", "")),
+        ),
+    )
+    if not ranked:
+        return None, (*notes, f"{given} holds no run that could be learned from; everything is computed.")
+    folder, manifest = ranked[-1]
+    if manifest["program"] != program():
+        why = "was made by another version of the program or of a package that it stands on"
+        return None, (*notes, f"{folder} {why}; everything is computed.")
+    if manifest["settings"] != settings:
+        names = manifest.get("data", {}).get("region_names", plan.region_names)
+        differences = changed(deciding(manifest["scoring"], names), deciding(plan.scoring, plan.region_names))
+        notes.append(f"No score of {folder} is taken over, its settings differ: {'; '.join(differences)}.")
+    return Run(folder), tuple(notes)
+
+
+def _manifests(given: Path, out: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """The manifests of runs by their folder, and what is to be said of runs that cannot be read."""
     if not given.is_dir():
         raise RunError(
             f"{given}: expected the folder of an earlier run, or of several, found none; see --reuse"
         )
-    folders = (
-        [given] if (given / "manifest.json").exists() else sorted(p for p in given.iterdir() if p.is_dir())
-    )
-    found: list[tuple[bool, str, Run, dict[str, Any]]] = []
+    is_run = (given / "manifest.json").exists()
+    folders = [given] if is_run else sorted(path for path in given.iterdir() if path.is_dir())
+    found: dict[Path, dict[str, Any]] = {}
     notes: list[str] = []
     for folder in folders:
         if folder.resolve() == out.resolve() or not (folder / "manifest.json").exists():
@@ -87,30 +111,11 @@ def find_earlier(given: Path, out: Path, plan: Plan) -> tuple[Run | None, tuple[
         try:
             manifest = Run(folder).manifest()
         except RunError as error:
-            notes.append(f"Nothing was taken over from {folder}: {error}.")
+            notes.append(f"Nothing is taken over from {folder}: {error}.")
             continue
-        if "settings" in manifest:
-            is_same = manifest["settings"] == settings_of(plan)
-            found.append((is_same, str(manifest.get("started", "")), Run(folder), manifest))
-    if not found:
-        return None, (
-            *notes,
-            f"{given} holds no run whose scores could be taken over; everything is computed.",
-        )
-    is_same, _, run, manifest = max(found, key=lambda one: one[:2])
-    if manifest["program"] != program():
-        return None, (
-            *notes,
-            f"{run.path} was made by another version of the program or of a package it stands on; "
-            "everything is computed.",
-        )
-    if not is_same:
-        differences = changed(
-            deciding(manifest["scoring"], manifest.get("data", {}).get("region_names", plan.region_names)),
-            deciding(plan.scoring, plan.region_names),
-        )
-        notes.append(f"No score of {run.path} is taken over, its settings differ: {'; '.join(differences)}.")
-    return run, tuple(notes)
+        if "settings" in manifest:  # what a comparison leaves has none
+            found[folder] = manifest
+    return found, notes
 
 
 def take_over(run: Run, work: Work, plan: Plan, earlier: Run) -> Reuse:

@@ -57,11 +57,12 @@ class Memory:
         rows = [(key, hashlib.sha256(value).digest() + value) for key, value in values.items()]
         if not rows:
             return
-        with (
-            contextlib.suppress(sqlite3.Error, OSError),
-            contextlib.closing(sqlite3.connect(self.path, timeout=60)) as connection,
-            connection,
-        ):
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(rows)
+
+    def _write(self, rows: list[tuple[str, bytes]]) -> None:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
             connection.execute(_SCHEMA)
             connection.executemany("INSERT OR REPLACE INTO results VALUES (?, ?)", rows)
 

@@ -268,9 +268,9 @@ def _noting(run: Run, bar: Bar, sizes: Mapping[int, int]) -> Callable[[ShardReco
 
     def note(record: ShardRecord) -> None:
         bar.advance(sizes[record.index])
-        manifest = run.manifest()
-        if record.batch_size is not None and record.batch_size < manifest["effective_batch_size"]:
-            run.write_manifest(manifest | {"effective_batch_size": record.batch_size})
+        rows = record.batch_size
+        if rows is not None and rows < run.manifest()["effective_batch_size"]:
+            run.write_manifest(run.manifest() | {"effective_batch_size": rows})
 
     return note
 

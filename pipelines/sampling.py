@@ -55,22 +55,24 @@ class Draws:
             if sample.sample_id in audited:
                 self._order.setdefault(str(sample.label), []).append(sample)
         self._n_drawn = dict.fromkeys(self._order, 0)
+        self._n_shards = 0
         run.begin_sampling(digest(work.config.verdicts.model_dump(mode="json")))
 
     def rounds(self) -> Iterator[tuple[Shard, ...]]:
         """The shards of each round; the caller brings them to their end before the next."""
-        index = 0
         open_ones = set(self._order)
         while drawn := self._next(open_ones):
             shards = cut(drawn, [], self._work.config.run.shard_size)
-            shards = tuple(Shard(index + place, shard.samples) for place, shard in enumerate(shards))
-            index += len(shards)
-            yield shards
+            first = self._n_shards
+            self._n_shards += len(shards)
+            yield tuple(Shard(first + shard.index, shard.samples) for shard in shards)
             open_ones = self._open()
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The score tables, stored as the run's: rows of drawn samples first, in the order of drawing."""
-        drawn = self._run.attributed.merged()
+        # What lies behind these shards is of rounds to come, where an interrupted run had come further.
+        parts = [self._run.attributed.read(index) for index in range(self._n_shards)]
+        drawn = {table.name: schema.joined(table, [part[table.name] for part in parts]) for table in _TABLES}
         left = self._tables["confounds"]
         left = left[~left["sample_id"].isin(drawn["attributions"]["sample_id"])]
         merged = {
