@@ -5,7 +5,7 @@
   const find = (id) => document.getElementById(id);
   const app = find("gallery"), grid = find("grid"), space = find("space"), dialog = find("detail");
   const LOWEST_FIRST = "up", HIGHEST_FIRST = "down";
-  const WIDEST = 178, CAPTION = 66, PADDING = 24, SLOWLY = 250, LONGEST_ID = 22;
+  const WIDEST = 178, CAPTION = 66, PADDING = 24, SLOWLY = 250, LONGEST_ID = 18;
   let core, methods = [], defaults, state, shown = [], active = 0, anchor = 0, size = null;
   let selected = new Set();
   const tiles = new Map();
