@@ -137,31 +137,39 @@ def reading_accuracy(trait: str, known: Known, pool: Look) -> float:
     return float(balanced_accuracy_score(labels, told))
 
 
-def told_presence(features: np.ndarray, shows: np.ndarray, pool: np.ndarray) -> np.ndarray:
+def told_presence(features: np.ndarray, own: Without, pool: np.ndarray) -> np.ndarray:
     """Whether a thing shows, told by the features: float64 (N,) of 1 and 0, all NaN where it cannot be learned.
 
     Args:
-        features: (M, D) of labelled samples.
-        shows: (M,) of 1 and 0.
+        features: (M, D) of labelled samples as they are.
+        own: the same samples without the thing: where it is bound to a class, only they tell it from the class.
         pool: (N, D).
     """
-    if len(set(shows.tolist())) < 2:
+    inputs, is_there = _with_and_without(features, own)
+    if not is_there.any():
         return np.full(len(pool), np.nan)
-    inputs, theirs = (_standardised(values, features) for values in (features, pool))
-    return np.asarray(_reader().fit(inputs, shows > 0).predict(theirs), dtype=np.float64)
+    theirs = _standardised(pool, features)
+    return np.asarray(_reader().fit(inputs, is_there).predict(theirs), dtype=np.float64)
 
 
-def presence_auroc(features: np.ndarray, shows: np.ndarray) -> float:
-    """How well the features tell whether a thing shows, out of fold; NaN with fewer than two samples of a side."""
-    n_folds = min(5, int((shows > 0).sum()), int((shows == 0).sum()))
+def _with_and_without(features: np.ndarray, own: Without) -> tuple[np.ndarray, np.ndarray]:
+    """Features of samples that show a thing, then of all samples without it; and which of them show it."""
+    shown = features[own.shows > 0]
+    inputs = _standardised(np.concatenate([shown, own.features]), features)
+    return inputs, np.arange(len(inputs)) < len(shown)
+
+
+def presence_auroc(features: np.ndarray, own: Without) -> float:
+    """How well the features tell whether a thing shows, out of fold; NaN with fewer than two samples that show it."""
+    inputs, is_there = _with_and_without(features, own)
+    n_folds = min(5, int(is_there.sum()))
     if n_folds < 2:
         return math.nan
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import cross_val_predict
 
-    inputs = _standardised(features, features)
-    told = cross_val_predict(_reader(), inputs, shows > 0, cv=n_folds, method="predict_proba")[:, 1]
-    return float(roc_auc_score(shows > 0, told))
+    told = cross_val_predict(_reader(), inputs, is_there, cv=n_folds, method="predict_proba")[:, 1]
+    return float(roc_auc_score(is_there, told))
 
 
 def confound_axes(features: np.ndarray, without: np.ndarray, shows: np.ndarray) -> np.ndarray:

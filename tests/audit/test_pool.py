@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from audit.pool import Ask, asks, choose, copies, trait_of
-from audit.pool_reading import Known, Look, Without, confound_axes, moved, presence_auroc, read_classes
+from audit.pool_reading import (
+    Known,
+    Look,
+    Without,
+    confound_axes,
+    moved,
+    presence_auroc,
+    read_classes,
+    told_presence,
+)
 from audit.pool_views import brought_to, taken_out
 from audit.properties.brightness import Brightness
 from audit.suggestions import REPRESENTATIVE, WITH, WITHOUT
@@ -112,7 +121,13 @@ def test_without_a_detector_what_the_confound_moves_is_left_out_of_the_features(
     pool = replace(pool, features=pool.features + np.array([0.0, 1e-4]))
     _, chances = read_classes(FACE, known, pool)
     assert list(chances.argmax(axis=1)) == [0, 0, 1, 1]
-    assert presence_auroc(known.look.features, SHOWN) == 1.0
+    assert presence_auroc(known.look.features, known.look.without[FACE]) == 1.0
+
+
+def test_a_thing_bound_to_a_class_is_told_from_the_class():
+    known = labelled()  # every shirt shows a face, and nothing else does
+    shows = told_presence(known.look.features, known.look.without[FACE], POOL)
+    assert shows.tolist() == [0, 1, 0, 1]
 
 
 def test_only_what_contradicts_the_confound_is_chosen():
