@@ -27,7 +27,7 @@ def prepare(folder: Path, n_per_class: int = 6) -> list[str]:
         "report.typical=1",
     )
     arguments = ["run", "--data", str(world.manifest), "--model", str(world.folder / "model.keras")]
-    return [*arguments, "--methods", "gradient", *(word for s in settings for word in ("--set", s))]
+    return [*arguments, "--methods", "grad_cam", *(word for s in settings for word in ("--set", s))]
 
 
 def run_here(arguments: list[str], out: Path, *more: str) -> tuple[int, str]:

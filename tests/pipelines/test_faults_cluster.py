@@ -1,0 +1,52 @@
+"""A host that is lost: it answers no more, as after a cut cable or a power failure, and nobody closes its connections.
+
+With network namespaces and a link that is taken down: `python -m benchmarks.two_hosts`.
+"""
+
+import os
+import signal
+import time
+
+import pytest
+
+from pipelines.execute import Crew, Tasks, execute
+from pipelines.storage import Run
+from tests.pipelines.test_dask import Cluster, engine
+from tests.pipelines.test_execute import audit, score, shards_of, work_in
+
+TTL_SECONDS, WATCHDOG_SECONDS = 6, 300.0
+
+
+@pytest.fixture
+def cluster(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL", f"{TTL_SECONDS}s")
+    started = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield started
+    for path in started.folder.glob("*.stopped"):
+        os.kill(int(path.read_text()), signal.SIGKILL)
+    started.stop()
+
+
+def falls_silent(work, shard):
+    """Scores a shard; the first worker to be given the sample `silent` stops in the middle, like a host unplugged."""
+    marker = work.out / "silent.stopped"
+    if any(sample.sample_id == "silent" for sample in shard.samples) and not marker.exists():
+        Run(work.out).begin_shard(shard.index)
+        marker.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return audit(work, shard)
+
+
+def test_a_host_that_falls_silent_costs_its_shard_only(cluster):
+    out = cluster.folder
+    begun = time.monotonic()
+    with Crew(engine(cluster), WATCHDOG_SECONDS) as crew:
+        shards = shards_of(("a",), ("silent", "b"), ("c",), ("d",), ("e",))
+        execute(work_in(out), shards, crew, lambda _: None, Tasks(falls_silent, score))
+    assert (out / "silent.stopped").exists()
+    assert time.monotonic() - begun < WATCHDOG_SECONDS  # the cluster noticed, before the watchdog would
+    tables = Run(out).merge_shards()
+    assert list(tables["predictions"]["sample_id"]) == ["a", "silent", "b", "c", "d", "e"]
+    assert len(tables["quarantine"]) == 0
+    # Each shard was scored once: what the lost host had finished was not done again.
+    assert sorted((out / "log").read_text().split()) == ["0", "1", "2", "3", "4"]
