@@ -214,9 +214,9 @@ def _fitting(ask: Ask, known: Known, pool: Look) -> Fitting:
         is_largest = pool.probabilities.argmax(axis=1) == place
         likely = np.where(is_largest, np.maximum(own, LIKELY), 0.0)
         return Fitting(likely, np.ones(n), np.full(n, ask.label, dtype=object), np.full(n, np.nan), True)
-    is_told, own = is_told_by_features(ask.trait, pool), known.look.without[ask.trait]
+    is_told, view = is_told_by_features(ask.trait, pool), known.look.without[ask.trait]
     shows = (
-        told_presence(known.look.features, own, pool.features) if is_told else pool.without[ask.trait].shows
+        told_presence(known.look.features, view, pool.features) if is_told else pool.without[ask.trait].shows
     )
     names, chances = read_classes(ask.trait, known, pool)
     columns = [place for place, name in enumerate(names) if name in ask.wanted]

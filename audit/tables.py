@@ -506,7 +506,10 @@ PROBABILITIES = Table(
     ("sample_id", "class_name"),
     (
         text("sample_id", "the sample"),
-        text("class_name", f"one of the {N_PROBABILITIES} most probable classes, with the things or without, or the label"),
+        text(
+            "class_name",
+            f"one of the {N_PROBABILITIES} most probable classes, with the things or without, or the label",
+        ),
         share("probability", "its probability"),
         share(
             "without",
