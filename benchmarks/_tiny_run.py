@@ -25,6 +25,7 @@ def prepare(folder: Path, n_per_class: int = 6) -> list[str]:
         "verdicts.minimum_samples=2",
         "report.worst=1",
         "report.typical=1",
+        "certificate.samples=0",
     )
     arguments = ["run", "--data", str(world.manifest), "--model", str(world.folder / "model.keras")]
     return [*arguments, "--methods", "grad_cam", *(word for s in settings for word in ("--set", s))]

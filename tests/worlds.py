@@ -15,6 +15,8 @@ COLOURS = {"shoes": BLUE, "t-shirt": GREEN}
 CLASSES = tuple(COLOURS)
 SIDE = 32
 GARMENT_SIZE, FACE_SIZE = 12, 8
+UNCERTIFIED = ("--set", "certificate.samples=0")
+"""Options of runs that are not about trust: a certificate takes as long as the rest of so small a run."""
 
 
 @dataclass(frozen=True)

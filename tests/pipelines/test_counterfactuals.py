@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines.cli import main
 from pipelines.counterfactuals import DONATED, FILLED, OWN, SPLIT, origins_of
-from tests.worlds import RED, World, draw_world, model_reading
+from tests.worlds import RED, UNCERTIFIED, World, draw_world, model_reading
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,15 @@ def run(world, tmp_path_factory) -> Path:
         "--out",
         str(out),
     ]
-    arguments += ["--workers", "0", "--methods", "grad_cam", "--set", "confounds.use=['annotated']"]
+    arguments += [
+        "--workers",
+        "0",
+        *UNCERTIFIED,
+        "--methods",
+        "grad_cam",
+        "--set",
+        "confounds.use=['annotated']",
+    ]
     assert main([*arguments, "--set", "interventions.use=['remove']"]) == 0
     return out
 
@@ -84,7 +92,7 @@ def test_each_made_picture_says_what_it_is_made_from(made, world):
 
 def test_made_pictures_are_no_test_split(made, world, tmp_path, capsys):
     arguments = ["run", "--data", str(made / "manifest.csv"), "--model", str(world.folder / "model.keras")]
-    arguments += ["--out", str(tmp_path / "r"), "--workers", "0", "--methods", "grad_cam"]
+    arguments += ["--out", str(tmp_path / "r"), "--workers", "0", *UNCERTIFIED, "--methods", "grad_cam"]
     arguments += ["--classes", str(world.folder / "classes.txt"), "--set", "confounds.use=[]"]
     assert main([*arguments, "--splits", "test"]) == 2
     assert f"found '{SPLIT}'" in " ".join(capsys.readouterr().err.split())

@@ -16,7 +16,7 @@ from pipelines.discovered_regions import with_regions
 from pipelines.engine import Work, load_batches
 from pipelines.shards import make_plan
 from pipelines.storage import Run
-from tests.worlds import CLASSES, FACE_SIZE, SIDE, World, draw_world, model_reading
+from tests.worlds import CLASSES, FACE_SIZE, SIDE, UNCERTIFIED, World, draw_world, model_reading
 
 N = 16
 NAME = "medium red smooth patch at the top"
@@ -47,7 +47,9 @@ def run(world: World, out: Path, *more: str, thing: str = "face", data: str = "p
     settings += ["interventions.per_class=12", "interventions.fills=['mean','patch']"]
     for setting in settings:
         arguments += ["--set", setting]
-    return main([*arguments, "--methods", "grad_cam", "--workers", "0", "--out", str(out), *more])
+    return main(
+        [*arguments, "--methods", "grad_cam", "--workers", "0", *UNCERTIFIED, "--out", str(out), *more]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,21 @@ def test_faces_on_photographs_are_discovered_without_a_detector(data, tmp_path):
         "interventions.fills=['mean','patch']",
     ):
         arguments += ["--set", setting]
-    assert main([*arguments, "--methods", "grad_cam", "--workers", "0", "--out", str(tmp_path / "run")]) == 0
+    assert (
+        main(
+            [
+                *arguments,
+                "--methods",
+                "grad_cam",
+                "--workers",
+                "0",
+                *UNCERTIFIED,
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
     (found,) = discovered_in(tmp_path / "run").itertuples()
     assert (found.label, found.tested) == ("t-shirt", True)
     assert found.share >= 0.9

@@ -11,7 +11,7 @@ from pipelines import gallery
 from pipelines.cli import main
 from pipelines.storage import Run
 from reports import sheets
-from tests.worlds import World, draw_world, model_reading
+from tests.worlds import UNCERTIFIED, World, draw_world, model_reading
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def run(world: World, *more: str) -> int:
     return main(
         [
             *("run", "--data", str(world.manifest), "--model", str(world.folder / "reads_face.keras")),
-            *("--methods", "grad_cam", "--workers", "0"),
+            *("--methods", "grad_cam", "--workers", "0", *UNCERTIFIED),
             *("--set", "confounds.use=['annotated']", "--set", "interventions.use=[]"),
             *(
                 "--set",

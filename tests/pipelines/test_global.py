@@ -10,6 +10,7 @@ from PIL import Image
 from pipelines.cli import main
 from pipelines.engine import untrained_shares
 from pipelines.storage import Run
+from tests.worlds import UNCERTIFIED
 
 SIDE, N = 32, 14
 CLASSES = ("plain", "warm")
@@ -74,7 +75,7 @@ def run(world: Path, out: Path, thing: str, *more: str) -> int:
         "--out",
         str(out),
     ]
-    fixed = ["--classes", str(world / "classes.txt"), "--methods", "grad_cam", "--workers", "0"]
+    fixed = ["--classes", str(world / "classes.txt"), "--methods", "grad_cam", "--workers", "0", *UNCERTIFIED]
     return main(["run", *where, *fixed, "--set", "confounds.use=['global']", *more])
 
 

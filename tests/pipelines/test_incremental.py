@@ -19,7 +19,7 @@ from pipelines.models import model_digest
 from pipelines.run import work_of
 from pipelines.shards import Plan, make_plan
 from pipelines.storage import Run
-from tests.worlds import CLASSES, World, draw_world, model_reading
+from tests.worlds import CLASSES, UNCERTIFIED, World, draw_world, model_reading
 
 N = 14
 FEW = ["--set", "interventions.use=[]"]
@@ -76,7 +76,7 @@ def run(world: World, out: Path, *more: str, thing: str = "face") -> int:
         "run.shard_size=8",
     ):
         arguments += ["--set", setting]
-    return main([*arguments, "--methods", "grad_cam", "--workers", "0", *more])
+    return main([*arguments, "--methods", "grad_cam", "--workers", "0", *UNCERTIFIED, *more])
 
 
 n_asked: dict[Path, int] = {}

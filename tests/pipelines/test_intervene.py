@@ -16,7 +16,7 @@ from pipelines.config import InterventionsConfig, ModelConfig
 from pipelines.intervention_plan import build
 from pipelines.models import load_classifier
 from pipelines.storage import Run
-from tests.worlds import World, draw_world, model_reading
+from tests.worlds import UNCERTIFIED, World, draw_world, model_reading
 
 N = 14
 FEW = ["--set", "interventions.per_class=10"]
@@ -42,6 +42,7 @@ def run(world: World, out: Path, *more: str, thing: str = "face") -> int:
         str(out),
         "--workers",
         "0",
+        *UNCERTIFIED,
     ]
     return main([*arguments, "--methods", "grad_cam", "--set", "confounds.use=['annotated']", *FEW, *more])
 
@@ -252,6 +253,7 @@ def audit_photos(data: Path, out: Path, model: str, folder: str) -> None:
         "test",
         "--workers",
         "0",
+        *UNCERTIFIED,
         "--set",
         "confounds.use=['annotated']",
     ]

@@ -13,7 +13,18 @@ from audit.suggestions import WITH, WITHOUT
 from pipelines.cli import main
 from pipelines.pool_looks import packed, unpacked
 from pipelines.storage import Run
-from tests.worlds import COLOURS, FACE_SIZE, GARMENT_SIZE, GREY, RED, SIDE, World, draw_world, model_reading
+from tests.worlds import (
+    COLOURS,
+    FACE_SIZE,
+    GARMENT_SIZE,
+    GREY,
+    RED,
+    SIDE,
+    UNCERTIFIED,
+    World,
+    draw_world,
+    model_reading,
+)
 
 DETECTOR = """
 from dataclasses import dataclass
@@ -80,6 +91,7 @@ def audited(world: World, out: Path, use: str) -> Path:
         str(out),
         "--workers",
         "0",
+        *UNCERTIFIED,
         "--methods",
         "grad_cam",
         "--set",
@@ -105,7 +117,15 @@ def by_detector(world, tmp_path_factory) -> Path:
         "--out",
         str(out),
     ]
-    arguments += ["--classes", str(world.folder / "classes.txt"), "--workers", "0", "--methods", "grad_cam"]
+    arguments += [
+        "--classes",
+        str(world.folder / "classes.txt"),
+        "--workers",
+        "0",
+        *UNCERTIFIED,
+        "--methods",
+        "grad_cam",
+    ]
     arguments += [
         "--set",
         f"confounds.use=['{world.folder / 'reddish.py'}']",

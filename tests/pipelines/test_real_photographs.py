@@ -6,6 +6,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.storage import Run
+from tests.worlds import UNCERTIFIED
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -19,7 +20,7 @@ def garments_run(data, tmp_path_factory) -> Path:
     # Two exemplars a class: their maps are computed again, which would double the work of so small a run.
     arguments += ["--set", "report.worst=1", "--set", "report.typical=1"]
     methods = "grad_cam,integrated_gradients"
-    assert main([*arguments, "--per-class", "6", "--methods", methods, "--workers", "0"]) == 0
+    assert main([*arguments, "--per-class", "6", "--methods", methods, "--workers", "0", *UNCERTIFIED]) == 0
     return out
 
 
@@ -63,7 +64,18 @@ def faces_run(data, tmp_path_factory) -> Path:
     """The model that decides by faces, on photographs in which every t-shirt has one; the faces are detected."""
     out = tmp_path_factory.mktemp("real") / "faces"
     manifest = data / "garments_face" / "manifest_shortcut.csv"
-    arguments = ["run", "--data", str(manifest), "--splits", "test", "--per-class", "30", "--workers", "0"]
+    arguments = [
+        "run",
+        "--data",
+        str(manifest),
+        "--splits",
+        "test",
+        "--per-class",
+        "30",
+        "--workers",
+        "0",
+        *UNCERTIFIED,
+    ]
     arguments += ["--model", str(data / "models" / "tshirt_longsleeve_reads_faces.keras"), "--out", str(out)]
     assert main([*arguments, "--methods", "grad_cam"]) == 0
     return out

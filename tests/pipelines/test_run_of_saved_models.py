@@ -11,7 +11,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.storage import Run
 from tests.saved_models import files, write_functions
-from tests.worlds import CLASSES, SIDE, World, draw_world, model_reading
+from tests.worlds import CLASSES, SIDE, UNCERTIFIED, World, draw_world, model_reading
 
 TOLERANCE = 1e-3
 """Shares and effects: float32 maps of networks that add up in another order, some of them behind a resize that
@@ -72,7 +72,7 @@ def audited(world: World, model: Path, out: Path) -> Run:
     methods = "grad_cam,integrated_gradients"
     arguments = ["run", "--data", str(world.manifest), "--model", str(model), "--out", str(out)]
     settings = ["--set", "confounds.use=['annotated']", "--set", f"model.classes={world.folder}/classes.txt"]
-    assert main([*arguments, "--methods", methods, "--workers", "0", *settings]) == 0
+    assert main([*arguments, "--methods", methods, "--workers", "0", *UNCERTIFIED, *settings]) == 0
     return Run(out)
 
 
@@ -101,7 +101,7 @@ def test_an_exported_model_gets_the_tables_and_verdicts_of_its_keras_file(world,
 def test_the_metadata_of_a_hosted_model_is_enough_for_an_audit(world, expected, tmp_path):
     model = write_pair(tmp_path / "m", model_reading("face"))
     arguments = ["run", "--data", str(world.manifest), "--model", str(model), "--out", str(tmp_path / "run")]
-    arguments += ["--metadata", str(model / "spec.json"), "--workers", "0"]
+    arguments += ["--metadata", str(model / "spec.json"), "--workers", "0", *UNCERTIFIED]
     assert main([*arguments, "--set", "confounds.use=['annotated']"]) == 0
     found = Run(tmp_path / "run").table("verdicts").set_index("label")
     by_ig = expected.table("verdicts").query("method == 'integrated_gradients'").set_index("label")

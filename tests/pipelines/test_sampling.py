@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.storage import Run
-from tests.worlds import World, draw_world, model_reading
+from tests.worlds import UNCERTIFIED, World, draw_world, model_reading
 
 N = 80
 
@@ -31,7 +31,9 @@ def run(world: World, out: Path, *more: str) -> int:
         "attributions.untrained_per_class=4",
     ):
         arguments += ["--set", setting]
-    return main([*arguments, "--methods", "grad_cam", "--workers", "0", "--out", str(out), *more])
+    return main(
+        [*arguments, "--methods", "grad_cam", "--workers", "0", *UNCERTIFIED, "--out", str(out), *more]
+    )
 
 
 @pytest.fixture(scope="module")
