@@ -82,6 +82,10 @@ def _of_verdict(statistic: str, verdict: ClassVerdict, run: AuditRun) -> Observa
             _or_none(value), f"{verdict.confound} is accepted: {accepted[verdict.confound]}", is_exempt=True
         )
     if statistic == "status":
+        others = [v.method for v in run.verdicts if v.label == label and v.is_trusted]
+        if not verdict.is_trusted and others:
+            reason = f"{method} is not trusted on this model, {others[0]} speaks for {label}"
+            return seen(str(verdict.status), reason, is_exempt=True)
         return seen(str(verdict.status))
     if is_of_confound and verdict.confound is None:
         return _without_confound(statistic, verdict, run, seen)

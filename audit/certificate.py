@@ -125,13 +125,13 @@ def trusted(certificate: pd.DataFrame) -> frozenset[str]:
 def bar(verdicts: Sequence[ClassVerdict], certificate: pd.DataFrame) -> tuple[ClassVerdict, ...]:
     """The verdicts, undecided where they rest on the maps of a method that is not trusted; the first reason says why.
 
-    A spurious verdict stands: it rests on interventions, which need no map.
+    What rests on interventions or predictions alone stands: that needs no map.
     """
     failed = certificate[~certificate["passed"]].groupby("method")["check"].agg(", ".join)
     good = trusted(certificate)
     barred = []
     for verdict in verdicts:
-        if verdict.method in good or verdict.status is Status.SPURIOUS:
+        if verdict.method in good or not verdict.rests_on_maps:
             barred.append(verdict)
             continue
         checks = failed.get(verdict.method, "it was not certified")

@@ -8,7 +8,6 @@ no reason anybody cares about; with enough images any such difference is certain
 
 import math
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
@@ -44,7 +43,7 @@ def compare(
         Changes in the order of the classes; accuracy first, then mass by method, then effects of interventions.
     """
     samples, unpaired = match(reference, candidate)
-    noise = seed_noise(reference, retrained, 1 - limits.q)
+    noise = seed_noise(reference, retrained, 1 - limits.q, limits.minimum_pairs) if retrained else None
     changes = judge_pairs(list(all_pairs(reference, candidate, samples)), limits, noise)
     return Comparison(
         reference=reference,
@@ -55,20 +54,31 @@ def compare(
         unpaired=unpaired,
         differences=tuple(differences),
         limits=limits,
-        seed_noise=noise,
+        seed_noise=noise or {},
     )
 
 
 def judge_pairs(
-    everything: Sequence[Pairs], limits: ChangeLimits, noise: SeedNoise = MappingProxyType({})
+    everything: Sequence[Pairs], limits: ChangeLimits, noise: SeedNoise | None = None
 ) -> tuple[ClassChange, ...]:
-    """What became of each statistic; false alarms are held over all that are given."""
+    """What became of each statistic; false alarms are held over all that are given.
+
+    Args:
+        everything: the pairs.
+        limits: the lines that are drawn.
+        noise: what another seed brings, where further trainings were given; what they say nothing of is no change.
+    """
     p_values = np.array([_p_value(pairs, limits) for pairs in everything])
     q_values = statistics.false_discovery_rates(p_values)
     return tuple(
-        _change(pairs, float(q_value), limits, noise.get((pairs.method, pairs.statistic), 0.0))
+        _change(pairs, float(q_value), limits, _noise_of(pairs, noise))
         for pairs, q_value in zip(everything, q_values, strict=True)
     )
+
+
+def _noise_of(pairs: Pairs, noise: SeedNoise | None) -> float:
+    """What another seed brings; without a bound where one was asked for, anything."""
+    return 0.0 if noise is None else noise.get((pairs.label, pairs.method, pairs.statistic), math.inf)
 
 
 def class_kinds(changes: Sequence[ClassChange]) -> dict[str, ChangeKind]:
@@ -178,7 +188,11 @@ def _kind(
     is_certain = q_value <= limits.q
     is_large = abs(gain) >= limits.minimum_change
     if is_certain and is_large and abs(gain) <= noise:
-        bound = f"another seed alone brings up to {100 * noise:.0f} points"
+        bound = (
+            f"another seed alone brings up to {100 * noise:.0f} points"
+            if math.isfinite(noise)
+            else "the further trainings do not tell what another seed alone brings"
+        )
         return ChangeKind.INCOMPARABLE, f"{_points(size.mean)} points, certain, but {bound}."
     if is_certain and is_large:
         return (ChangeKind.IMPROVED if gain > 0 else ChangeKind.WORSENED), _remark(pairs)

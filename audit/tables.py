@@ -210,6 +210,7 @@ VERDICTS = Table(
         number("n_needed", "samples of the class that would decide", "decided, or not estimable", 0.0),
         Column("reasons", "list", "plain sentences"),
         Column("is_trusted", "bool", "the certificate lets the method carry a verdict, or none was made"),
+        Column("rests_on_maps", "bool", "the judgement needs the method's maps"),
     ),
 )
 

@@ -207,6 +207,7 @@ class ClassVerdict:
         n_needed: samples of the class that would decide; NaN where decided.
         reasons: plain sentences, shown as they are.
         is_trusted: the method may speak of this model, by its certificate; also where none was made.
+        rests_on_maps: whether the judgement needs the method's maps, not interventions or predictions alone.
     """
 
     label: str
@@ -229,6 +230,7 @@ class ClassVerdict:
     n_needed: float
     reasons: tuple[str, ...]
     is_trusted: bool = True
+    rests_on_maps: bool = True
 
 
 @dataclass(frozen=True)
@@ -430,7 +432,8 @@ class Comparison:
         unpaired: sample ids by the reason why they have no partner; only reasons that occur.
         differences: settings in which the runs differ, as `key: reference -> candidate`.
         limits: the lines that were drawn.
-        seed_noise: by method and statistic, what another seed of the same training brings; empty where it is unknown.
+        seed_noise: by class, method and statistic, what another seed of the same training brings; empty where
+            it is unknown.
     """
 
     reference: AuditRun
@@ -441,4 +444,4 @@ class Comparison:
     unpaired: Mapping[str, tuple[str, ...]]
     differences: tuple[str, ...]
     limits: ChangeLimits
-    seed_noise: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    seed_noise: Mapping[tuple[str, str, str], float] = field(default_factory=dict)

@@ -118,7 +118,7 @@ def gather(
 
 
 def headline(verdicts: Sequence[ClassVerdict]) -> dict[str, ClassVerdict]:
-    """The worst verdict of each class, in order of first occurrence; of equal ones the first method's.
+    """The worst verdict of each class, in order of first occurrence; of equal ones one that names a confound.
 
     A method that is not trusted on this model says nothing where another one is.
     """
@@ -130,9 +130,9 @@ def headline(verdicts: Sequence[ClassVerdict]) -> dict[str, ClassVerdict]:
     return worst
 
 
-def _gravity(verdict: ClassVerdict) -> tuple[bool, int]:
+def _gravity(verdict: ClassVerdict) -> tuple[bool, int, bool]:
     """The lowest speaks for its class."""
-    return not verdict.is_trusted, _SEVERITY.index(verdict.status)
+    return not verdict.is_trusted, _SEVERITY.index(verdict.status), verdict.confound is None
 
 
 def _too_few_samples(evidence: Evidence) -> _Ruling | None:
@@ -263,6 +263,12 @@ def _it_stays_open(evidence: Evidence) -> _Ruling:
     return _Ruling(Status.UNDECIDED, open_ones[0] if open_ones else None, n_needed, tuple(reasons))
 
 
+_WITHOUT_MAPS: tuple[Callable[[Evidence], _Ruling | None], ...] = (
+    _interventions_prove_it,
+    _changes_show_and_do_not_prove,
+    _predictions_follow_a_property,
+    _nothing_moves_it,
+)
 _LINKS: tuple[Callable[[Evidence], _Ruling | None], ...] = (
     _interventions_prove_it,
     _too_few_samples,
@@ -277,8 +283,8 @@ _LINKS: tuple[Callable[[Evidence], _Ruling | None], ...] = (
 
 def _verdict(evidence: Evidence) -> ClassVerdict:
     """The ruling of the first link that holds, with everything else that is worth knowing."""
-    rulings = (link(evidence) for link in _LINKS)
-    ruling = next((found for found in rulings if found is not None), None) or _it_stays_open(evidence)
+    rulings = ((found, link not in _WITHOUT_MAPS) for link in _LINKS if (found := link(evidence)))
+    ruling, rests_on_maps = next(rulings, None) or (_it_stays_open(evidence), True)
     proven = [effect.confound for effect in evidence.proofs if effect.confound in evidence.accepted]
     accepted = [f.confound for f in evidence.explanations if f.confound in evidence.accepted]
     named = ruling.confound or next(iter([*proven, *accepted]), None)
@@ -305,6 +311,7 @@ def _verdict(evidence: Evidence) -> ClassVerdict:
         q_value=_q_value(named, evidence) if named else math.nan,
         n_needed=ruling.n_needed,
         reasons=(*ruling.reasons, *_remarks(evidence, ruling)),
+        rests_on_maps=rests_on_maps,
     )
 
 

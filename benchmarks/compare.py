@@ -184,10 +184,12 @@ def outcomes(runs: Mapping[int, Scores], start: str, limits: ChangeLimits) -> It
         further = rng.choice(rest, min(N_FURTHER, len(rest)), replace=False)
         for _ in range(N_DRAWS):
             drawn = rng.choice(2 * N_TEST, N_COMPARED, replace=False)
-            between = bounds([_pairs(reference, runs[seed], drawn) for seed in further], 1 - limits.q)
+            between = bounds(
+                [_pairs(reference, runs[seed], drawn) for seed in further], 1 - limits.q, limits.minimum_pairs
+            )
             for case, changed, of in cases:
                 pairs = _pairs(reference, changed, drawn)
-                for words, noise in (("", {}), (", retrained", between)):
+                for words, noise in (("", None), (", retrained", between)):
                     for change in judge_pairs(pairs, limits, noise):
                         if of in (None, (change.label, change.method)):
                             yield _outcome(change, start, one, other, case + words)

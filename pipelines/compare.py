@@ -124,8 +124,14 @@ def compare_runs(
     Raises:
         RunError: a run cannot be used, or `out` holds something else than a comparison.
     """
+    first = finished(reference)
     others = [finished(path) for path in retrained]
-    comparison = compared(finished(reference), finished(candidate), config, others)
+    for path, other in zip(retrained, others, strict=True):
+        if other.manifest["scoring"]["model_digest"] == first.manifest["scoring"]["model_digest"]:
+            raise RunError(
+                f"--retrain {path}: expected a run of another training of the reference, found one of the same model"
+            )
+    comparison = compared(first, finished(candidate), config, others)
     page = store(comparison, out, (reference, candidate))
     tell(comparison, page, console)
     return comparison
@@ -186,8 +192,8 @@ def _manifest(comparison: Comparison, paths: tuple[Path, Path]) -> dict[str, Any
         **sides,
         "limits": {name: getattr(comparison.limits, name) for name in CompareConfig.model_fields},
         "seed_noise": {
-            f"{statistic} {method}".strip(): bound
-            for (method, statistic), bound in sorted(comparison.seed_noise.items())
+            " ".join(word for word in key if word): bound
+            for key, bound in sorted(comparison.seed_noise.items())
         },
         "classes": {label: str(kind) for label, kind in comparison.kinds.items()},
         "n_pairs": comparison.n_pairs,

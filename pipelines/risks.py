@@ -32,7 +32,8 @@ def assess(
     model, risks = fit(tables, limits)
     predictions, features = tables["predictions"], tables[schema.FEATURES.name]
     # A model that is known to follow a face is no second opinion on the pictures that show one.
-    opinion = corrected_probabilities(evidence_of(tables), model.pulls)
+    whole = dataclasses.replace(evidence_of(tables), probabilities=tables[schema.PROBABILITIES.name])
+    opinion = corrected_probabilities(whole, model.pulls)
     untrusted = sorted({pull.label for pull in model.pulls if pull.log_odds >= DECIDES})
     issues = find_label_issues(predictions, opinion, tables["attributions"], classes, untrusted)
     duplicates = find_duplicates(predictions, features)
@@ -67,9 +68,16 @@ def evidence_of(tables: Mapping[str, pd.DataFrame]) -> Evidence:
     return Evidence(
         features=tables[schema.FEATURES.name],
         things=tables[schema.THINGS.name],
-        probabilities=tables[schema.PROBABILITIES.name],
+        probabilities=without_labels(tables[schema.PROBABILITIES.name]),
         properties=tables.get(schema.PROPERTIES.name),
     )
+
+
+def without_labels(probabilities: pd.DataFrame) -> pd.DataFrame:
+    """The most probable classes of each sample: a row that is there for its label alone would tell that it is wrong."""
+    best = np.fmax(probabilities["probability"], probabilities["without"])
+    rank = best.groupby(probabilities["sample_id"]).rank(method="first", ascending=False)
+    return probabilities[rank <= schema.N_PROBABILITIES].reset_index(drop=True)
 
 
 def is_wrong(predictions: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:

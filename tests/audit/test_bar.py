@@ -46,7 +46,7 @@ def test_a_method_without_a_certificate_is_barred():
 
 
 def test_what_interventions_prove_needs_no_map():
-    proven = dataclasses.replace(VERDICT, status=Status.SPURIOUS, confound="face")
+    proven = dataclasses.replace(VERDICT, status=Status.SPURIOUS, confound="face", rests_on_maps=False)
     assert bar([proven], certificate(faithfulness=False)) == (proven,)
 
 

@@ -186,6 +186,7 @@ def test_an_effect_below_the_limit_is_not_enough():
     # A lift of 4 on a hundredth of the picture: 3 points of mass, less than delta.
     verdict = shirt_verdict(Group("t-shirt", n_faces=40, face_mass=0.04, face_area=0.01, wobble=0.01), SHOES)
     assert verdict.status is Status.SOUND
+    assert verdict.rests_on_maps
 
 
 def test_few_samples_are_undecided_and_say_how_many_are_asked_for():
@@ -471,6 +472,7 @@ def test_balanced_data_do_not_excuse_a_confound_and_the_reasons_say_so():
 def test_maps_that_miss_a_proven_confound_are_named():
     verdict = shirt_after(Changed(), groups=(Group("t-shirt", n_faces=40, face_mass=0.07), SHOES))
     assert verdict.status is Status.SPURIOUS
+    assert not verdict.rests_on_maps
     assert any(reason.startswith("The grad_cam maps do not single it out") for reason in verdict.reasons)
 
 
@@ -830,6 +832,18 @@ def test_a_thing_on_one_photo_does_not_leave_a_class_open():
     )
     unclear = dataclasses.replace(rare, n=20, n_faces=10, wobble=0.1)
     assert shirt_verdict(unclear, Group("shoes", n=12)).status is Status.UNDECIDED
+
+
+@pytest.mark.parametrize(("n_faces", "others"), [(40, (1, 1)), (38, (3, 3)), (20, (5, 0))])
+def test_few_other_samples_do_not_tell_that_a_thing_is_unbound(n_faces, others):
+    n, n_with = others
+    shirts = Group("t-shirt", n_faces=n_faces, face_mass=0.3)
+    assert shirt_verdict(shirts, Group("shoes", n=n, n_faces=n_with)).status is Status.UNDECIDED
+
+
+def test_nine_of_ten_are_not_rare():
+    shirts = Group("t-shirt", n=10, n_faces=9, face_mass=0.44, face_area=0.3)
+    assert shirt_verdict(shirts, Group("shoes", n=5)).status is not Status.SOUND
 
 
 def test_of_properties_that_move_together_the_one_that_works_both_ways_is_named():

@@ -115,3 +115,14 @@ def test_is_wrong_follows_the_order_of_the_features(found):
     np.testing.assert_array_equal(
         risks.is_wrong(found["predictions"], backwards), ~found["predictions"]["correct"].to_numpy()[::-1]
     )
+
+
+def test_a_row_that_is_kept_for_its_label_alone_tells_risk_nothing():
+    names = [f"c{k:02}" for k in range(11)]
+    shares = [0.2, *[0.08] * 9, 0.01]
+    table = pd.DataFrame({"sample_id": "a", "class_name": names, "probability": shares, "without": np.nan})
+    found = risks.without_labels(table)
+    assert list(found["class_name"]) == names[:10]
+    # Highest with the things or without.
+    table.loc[10, "without"] = 0.5
+    assert "c10" in set(risks.without_labels(table)["class_name"])
