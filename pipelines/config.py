@@ -225,7 +225,7 @@ class VerdictsConfig(_Section):
     """`[verdicts]`: where the lines are drawn."""
 
     q: float = Field(0.05, gt=0, lt=1, description="false discovery rate over everything that was looked at")
-    delta: float = Field(0.05, gt=0, lt=1, description="an effect within +-delta is none")
+    delta: float = Field(0.075, gt=0, lt=1, description="an effect within +-delta is none")
     minimum_effect: float = Field(
         0.05, ge=0, lt=1, description="mass share beyond the area share that is worth naming"
     )
