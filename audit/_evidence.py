@@ -215,10 +215,9 @@ def evidence(
         limits, level: the lines, and the confidence of intervals.
         n_left: samples of the class without a map, in a run that sampled; None where all were to have one.
     """
-    estimates = Estimates(level, was_sampled=n_left is not None, is_partial=bool(n_left))
+    estimates = Estimates(level, was_sampled=n_left is not None, n_left=n_left or 0)
     measured = scores[scores["mass_inside"].notna()]
     mass, area = measured["mass_inside"].to_numpy(), measured["area_inside"].to_numpy()
-    excess = estimates.difference(mass, area)
     statuses = scores["status"].value_counts()
     good = (MapStatus.OK, MapStatus.CONVERGED)
     return Evidence(
@@ -231,8 +230,8 @@ def evidence(
         edges=known_mean(measured["edge_mass_inside"].to_numpy()),
         untrained=known_mean(measured["untrained_mass_inside"].to_numpy()),
         n_untrained=int(measured["untrained_mass_inside"].notna().sum()),
-        excess=excess,
-        n_for_excess=statistics.n_for_margin(mass - area, abs(excess.mean), level),
+        excess=estimates.difference(mass, area),
+        n_for_excess=estimates.n_to_tell(mass, area, 0.0),
         poor_maps={str(status): int(n) for status, n in sorted(statuses.items()) if status not in good},
         findings=tuple(f for f in findings if f.label == label and f.method == method),
         effects=tuple(effect for effect in effects or () if effect.label == label),

@@ -152,8 +152,8 @@ def all_findings(
         and n_with.loc[label, confound] > 0
         and (label, method, confound) not in known
     ]
-    waiting = _waiting(tables) if was_sampled else set()
-    means = [Estimates(level, was_sampled, (key[0], key[2]) in waiting) for key, _ in keyed]
+    waiting = _waiting(tables) if was_sampled else {}
+    means = [Estimates(level, was_sampled, waiting.get((key[0], key[2]), 0)) for key, _ in keyed]
     p_values = np.array(
         [one.p_greater(shares.mass, shares.null) for one, (_, shares) in zip(means, keyed, strict=True)]
     )
@@ -189,22 +189,24 @@ def all_findings(
                 excess=excess,
                 p_value=float(p_value),
                 q_value=float(q_value),
-                n_to_bound=_n_to_bound(shares.mass - shares.null, excess, limits, level),
+                n_to_bound=estimates.n_to_tell(
+                    shares.mass, shares.null, limits.delta if excess.mean < limits.delta else 0.0
+                ),
                 association=statistics.proportion_difference(*counts, level),
             )
         )
     return tuple(sorted(findings, key=_order))
 
 
-def _waiting(tables: Mapping[str, pd.DataFrame]) -> set[tuple[str, str]]:
-    """Classes and confounds of which samples that show the confound were left out when maps were made."""
+def _waiting(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], int]:
+    """By class and confound, samples that show the confound and were left out when maps were made."""
     confounds = tables["confounds"]
     has_map = (
         confounds["sample_id"].isin(tables["attributions"]["sample_id"]) | confounds["mass_inside"].notna()
     )
     left = confounds.loc[confounds["present"] & ~has_map, ["sample_id", "confound"]].drop_duplicates()
     named = left.merge(tables["predictions"][["sample_id", "label"]], on="sample_id", validate="many_to_one")
-    return set(zip(named["label"], named["confound"], strict=True))
+    return {(str(key[0]), str(key[1])): len(rows) for key, rows in named.groupby(["label", "confound"])}
 
 
 @dataclass(frozen=True)
@@ -230,12 +232,6 @@ def _shares(rows: pd.DataFrame) -> _Shares:
 def _order(finding: Finding) -> tuple[bool, float, str]:
     is_measured = finding.n_measured > 0
     return (not is_measured, -finding.excess.mean if is_measured else 0.0, finding.confound)
-
-
-def _n_to_bound(difference: np.ndarray, excess: Interval, limits: VerdictLimits, level: float) -> float:
-    """Samples with the confound after which its excess is below delta for sure, or above 0 for sure."""
-    margin = limits.delta - excess.mean if excess.mean < limits.delta else excess.mean
-    return statistics.n_for_margin(difference, margin, level)
 
 
 def known_mean(values: np.ndarray) -> float:

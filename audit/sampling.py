@@ -18,6 +18,8 @@ from audit.types import Interval
 
 _MOST = 0.5
 """Share of the wealth that is risked at most: c of the source; losing all would end the game."""
+_MOST_DRAWN = 10**6
+"""More draws than this are no advice."""
 _BISECTIONS = 40
 """Halvings of [0, 1] in search of an interval's end: finer than float32."""
 
@@ -30,12 +32,17 @@ class Estimates:
         level: confidence of each interval, such as 0.95.
         was_sampled: samples were drawn until they sufficed. Half of the error then belongs to all moments at which one
             could have stopped, half to the end where all samples of a class are used.
-        is_partial: this is such a moment: samples are left. Values must stand in the order in which they were drawn.
+        n_left: samples that are left at such a moment. Values must then stand in the order in which they were drawn.
     """
 
     level: float
     was_sampled: bool = False
-    is_partial: bool = False
+    n_left: int = 0
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether this is a moment at which more could be drawn."""
+        return self.n_left > 0
 
     @property
     def own_level(self) -> float:
@@ -60,6 +67,29 @@ class Estimates:
             running_p(_halved(first, second), 0.5) if self.is_partial else statistics.p_greater(first, second)
         )
         return min(1.0, 2 * p_value) if self.was_sampled else p_value
+
+    def n_to_tell(self, first: np.ndarray, second: np.ndarray, line: float) -> float:
+        """How many samples there must be for the interval of `difference` to leave out `line`, if they vary like these.
+
+        With samples left, either as many draws as the running interval needs, or so many samples that the interval at
+        the end of all of them does, whichever comes first.
+
+        Args:
+            first, second: those of `difference`.
+            line: in (-1, 1).
+
+        Returns:
+            A whole number; NaN where the line is hit exactly, and for fewer than 2 samples unless some are left.
+        """
+        halved, supposed = _known(_halved(first, second)), (1.0 + line) / 2
+        if not len(halved):
+            return math.nan
+        at_end = statistics.n_for_margin(halved, abs(float(halved.mean()) - supposed), self.own_level)
+        if not self.is_partial:
+            return at_end
+        running = running_n(halved, supposed, self.own_level)
+        # NaN of the maximum stays, NaN of the minimum does not: whichever is known.
+        return float(np.fmin(running, np.maximum(at_end, len(halved) + self.n_left)))
 
 
 def running_mean(values: np.ndarray, level: float) -> Interval:
@@ -99,6 +129,38 @@ def running_p(values: np.ndarray, supposed: float) -> float:
     return math.exp(-max(0.0, _largest_wealth(known, _bets(known, 0.05), supposed)))
 
 
+def running_n(values: np.ndarray, supposed: float, level: float) -> float:
+    """How many values must be drawn for the interval of `running_mean` to leave out `supposed`.
+
+    The bettor of that interval plays on with the values that are known, over and over, until the wealth is enough:
+    the number for values that vary as these do.
+
+    Args:
+        values, level: those of `running_mean`.
+        supposed: in (0, 1).
+
+    Returns:
+        A whole number; NaN without any value, where their mean is `supposed`, or above 10^6.
+
+    Source: the wealth of sec. 4.4, see above; that the future repeats the past is the plug-in rule of sample sizes.
+    """
+    known = _known(values)
+    if not len(known) or known.mean() == supposed:
+        return math.nan
+    if known.mean() < supposed:
+        known, supposed = 1.0 - known, 1.0 - supposed
+    n = 256
+    while n <= 8 * _MOST_DRAWN:
+        drawn = np.resize(known, n)
+        # The two sides of an interval bet alike: the variance of values and of what they lack of 1 are the same.
+        is_enough = _wealth(drawn, _bets(drawn, 1 - level), supposed) >= math.log(2 / (1 - level))
+        if is_enough.any():
+            reached = int(is_enough.argmax()) + 1
+            return float(reached) if reached <= _MOST_DRAWN else math.nan
+        n *= 8
+    return math.nan
+
+
 def _bets(values: np.ndarray, error: float) -> np.ndarray:
     """float (N,): what is bet on each value, from the mean and variance of the values before it alone."""
     n = np.arange(1, len(values) + 1)
@@ -108,10 +170,15 @@ def _bets(values: np.ndarray, error: float) -> np.ndarray:
     return np.asarray(np.sqrt(2 * math.log(2 / error) / (before * n * np.log(n + 1))))
 
 
-def _largest_wealth(values: np.ndarray, bets: np.ndarray, supposed: float) -> float:
-    """Logarithm of the largest wealth of betting that the mean is above `supposed`, from 1."""
+def _wealth(values: np.ndarray, bets: np.ndarray, supposed: float) -> np.ndarray:
+    """float (N,): logarithm of the wealth after each value of betting that the mean is above `supposed`, from 1."""
     stakes = np.minimum(bets, _MOST / supposed)
-    return float(np.cumsum(np.log1p(stakes * (values - supposed))).max())
+    return np.cumsum(np.log1p(stakes * (values - supposed)))
+
+
+def _largest_wealth(values: np.ndarray, bets: np.ndarray, supposed: float) -> float:
+    """The largest of `_wealth`."""
+    return float(_wealth(values, bets, supposed).max())
 
 
 def _end(values: np.ndarray, bets: np.ndarray, to_exceed: float) -> float:

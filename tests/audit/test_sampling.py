@@ -72,7 +72,7 @@ def test_wealth_by_hand():
 
 
 def test_differences_are_paired_and_their_signs_kept():
-    partial = Estimates(0.95, was_sampled=True, is_partial=True)
+    partial = Estimates(0.95, was_sampled=True, n_left=1)
     first, second = np.full(400, 0.6), np.full(400, 0.2)
     more, less = partial.difference(first, second), partial.difference(second, first)
     assert more.mean == pytest.approx(0.4)
@@ -91,3 +91,41 @@ def test_a_run_that_does_not_sample_has_the_intervals_of_before_and_one_that_doe
     ended = Estimates(0.9, was_sampled=True)
     assert ended.difference(first, second) == statistics.paired_difference(first, second, 0.95)
     assert ended.p_greater(first, second) == 2 * statistics.p_greater(first, second)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"), [((0.5, 0.1), 0.2), ((0.0, 0.1, 0.3), 0.2), ((0.6,), 0.5), ((-0.5, 0.3), 0.0)]
+)
+def test_the_samples_that_would_tell_are_those_at_which_the_running_interval_first_leaves_the_line_out(
+    values, line
+):
+    seen = np.array(values)
+    partial = Estimates(0.95, was_sampled=True, n_left=10**9)
+    first, second = np.maximum(seen, 0), np.maximum(-seen, 0)
+    n = int(partial.n_to_tell(first, second, line))
+    before, after = (
+        partial.difference(np.resize(first, count), np.resize(second, count)) for count in (n - 1, n)
+    )
+    assert before.low <= line <= before.high
+    assert not after.low <= line <= after.high
+    # Student's interval of a fixed number of samples, all of the error its own, would promise too much.
+    fixed = statistics.n_for_margin(seen, abs(seen.mean() - line), 0.95)
+    assert math.isnan(fixed) or n > fixed
+
+
+def test_where_all_samples_of_a_class_decide_before_the_running_interval_does_no_more_are_asked_for():
+    seen, line = np.resize([0.5, 0.1], 20), 0.2
+    none = np.zeros(20)
+    at_end = Estimates(0.95, was_sampled=True).n_to_tell(seen, none, line)
+    assert at_end == statistics.n_for_margin(seen, 0.1, 0.975)  # half of the error belongs to the end
+    assert at_end > statistics.n_for_margin(seen, 0.1, 0.95) == Estimates(0.95).n_to_tell(seen, none, line)
+    running = Estimates(0.95, was_sampled=True, n_left=10**9).n_to_tell(seen, none, line)
+    assert running > at_end + 10
+    for n_left, expected in ((5, at_end), (int(at_end) - 10, at_end + 10), (10**6, running)):
+        assert Estimates(0.95, was_sampled=True, n_left=n_left).n_to_tell(seen, none, line) == expected
+
+
+def test_a_mean_on_the_line_and_no_samples_have_no_number_that_would_tell():
+    partial = Estimates(0.95, was_sampled=True, n_left=100)
+    assert math.isnan(partial.n_to_tell(np.array([]), np.array([]), 0.1))
+    assert math.isnan(partial.n_to_tell(np.array([0.5, 0.5]), np.zeros(2), 0.5))
