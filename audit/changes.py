@@ -169,7 +169,11 @@ def _change(pairs: Pairs, q_value: float, limits: ChangeLimits, noise: float) ->
         kind=kind,
         n=len(pairs.reference),
         q_value=q_value,
-        n_needed=_n_needed(pairs, size, limits) if kind is ChangeKind.INCOMPARABLE else math.nan,
+        n_needed=(
+            _n_needed(pairs, size, limits)
+            if kind is ChangeKind.INCOMPARABLE and not _has_turned(pairs, size, q_value, limits)
+            else math.nan
+        ),
         reason=reason,
     )
 
@@ -187,6 +191,12 @@ def _kind(
     gain = _gain(pairs)
     is_certain = q_value <= limits.q
     is_large = abs(gain) >= limits.minimum_change
+    if _has_turned(pairs, size, q_value, limits):
+        turned = f"from {_points(_mean(pairs.reference))} to {_points(_mean(pairs.candidate))} points"
+        return (
+            ChangeKind.INCOMPARABLE,
+            f"The effect turned its sign, {turned}: neither better nor worse for sure.",
+        )
     if is_certain and is_large and abs(gain) <= noise:
         bound = (
             f"another seed alone brings up to {100 * noise:.0f} points"
@@ -216,6 +226,21 @@ def _gain(pairs: Pairs) -> float:
     if pairs.statistic.startswith(MASS_ON + "."):
         return before - after
     return abs(before) - abs(after)
+
+
+def _has_turned(pairs: Pairs, size: Interval, q_value: float, limits: ChangeLimits) -> bool:
+    """Whether an effect of an intervention has the other sign for sure, and nobody knows whether it is stronger.
+
+    That an effect moved far says nothing of its strength: from +20 to -20 points is far, and as strong as before. So
+    pairs are compared with the sign of one side turned back.
+    """
+    is_share = pairs.statistic in (ACCURACY, MASS_INSIDE) or pairs.statistic.startswith(f"{MASS_ON}.")
+    is_small = max(abs(size.low), abs(size.high)) < limits.ruled_out
+    is_same_sign = _mean(pairs.reference) * _mean(pairs.candidate) >= 0
+    if is_share or is_small or is_same_sign or not q_value <= limits.q:
+        return False
+    strength = statistics.paired_difference(-pairs.candidate, pairs.reference, 1.0 - limits.q)
+    return strength.low <= 0 <= strength.high
 
 
 def _n_needed(pairs: Pairs, size: Interval, limits: ChangeLimits) -> float:

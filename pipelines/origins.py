@@ -17,6 +17,7 @@ from typing import Any
 import audit
 import pipelines
 from audit.types import Outline, Sample
+from pipelines.images import place_of
 from pipelines.storage import digest
 
 PACKAGES = (
@@ -93,10 +94,14 @@ def annotation_digest(sample: Sample) -> str:
 
 
 def file_digest(path: str) -> str:
-    """SHA-256 of a file's bytes; a word where it cannot be read."""
+    """SHA-256 of the bytes of a file, or of a picture inside a file of many; a word where it cannot be read."""
+    place, start, n_bytes = place_of(Path(path))
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with place.open("rb") as file:
+            if n_bytes is None:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(start)
+            return hashlib.sha256(file.read(n_bytes)).hexdigest()
     except (OSError, ValueError):
         return "unreadable"
 

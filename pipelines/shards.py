@@ -188,8 +188,9 @@ def _samples_digest(samples: Sequence[Sample]) -> str:
     """Digest of the samples, their annotations, and the size and time of their files."""
     hasher = hashlib.sha256()
     for sample in samples:
-        mask = sample.foreground.mask
-        stamps = [_stamp(Path(sample.image_path)), _stamp(Path(mask.path)) if mask else ""]
+        outlines = (sample.foreground, *sample.regions.values())
+        masks = [outline.mask.path if outline.mask else "" for outline in outlines]
+        stamps = [_stamp(Path(path)) if path else "" for path in (sample.image_path, *masks)]
         hasher.update(repr((sample, stamps)).encode(errors="surrogateescape"))
     return hasher.hexdigest()
 

@@ -274,6 +274,32 @@ def test_an_effect_is_better_where_it_is_nearer_to_none(before, after, kind):
     assert (found.reference, found.candidate) == (pytest.approx(before), pytest.approx(after))
 
 
+def turned(before, after):
+    """The change of an effect whose mean over 20 photos goes from `before` to `after`, each photo within 20 points."""
+    same, scatter = run_of({"shoe": [0.5] * 20}), np.tile([0.2, -0.2], 10)
+    found = (with_effects(same, before + scatter), with_effects(same, after + scatter))
+    return change_of(*found, "necessity.face.remove", method=None)
+
+
+def test_an_effect_that_turned_its_sign_is_told_so_and_not_for_want_of_pairs():
+    change = turned(0.2, -0.2)
+    assert change.kind is ChangeKind.INCOMPARABLE
+    assert (
+        change.reason
+        == "The effect turned its sign, from +20 to -20 points: neither better nor worse for sure."
+    )
+    assert math.isnan(change.n_needed)
+    assert change.q_value <= LIMITS.q
+
+
+def test_an_effect_that_turned_its_sign_is_better_or_worse_only_where_its_strength_changed_for_sure():
+    # The sums of both effects are 0.4 * +-1 around 0.02 - 0.3 or 0.12 - 0.2, so deviations are 0.41 and margins 0.19.
+    assert turned(0.02, -0.3).kind is ChangeKind.WORSENED
+    assert turned(0.3, -0.02).kind is ChangeKind.IMPROVED
+    assert turned(0.12, -0.2).kind is ChangeKind.INCOMPARABLE
+    assert turned(0.03, -0.03).kind is ChangeKind.UNCHANGED  # by six points, and ten are asked for
+
+
 def test_effects_are_paired_by_fill():
     same = run_of({"shoe": [0.5] * 20})
     one, other = with_effects(same, 0.3 + WOBBLE), with_effects(same, 0.1 + WOBBLE, fill="mean")

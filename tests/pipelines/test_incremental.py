@@ -17,7 +17,7 @@ from pipelines.engine import Work
 from pipelines.memory import Memory, arrays_from_bytes, arrays_to_bytes, rows_from_bytes, rows_to_bytes
 from pipelines.models import model_digest
 from pipelines.run import work_of
-from pipelines.shards import Plan, make_plan
+from pipelines.shards import Plan, _samples_digest, make_plan
 from pipelines.storage import Run
 from tests.worlds import CLASSES, UNCERTIFIED, World, draw_world, model_reading
 
@@ -356,3 +356,43 @@ def test_a_value_comes_back_as_it_was_and_a_damaged_one_does_not(tmp_path):
     with sqlite3.connect(tmp_path / "b.db") as connection:
         connection.execute("UPDATE results SET value = substr(value, 1, 32) || x'39' WHERE key = 'one'")
     assert second.recall(["one"]) == {}
+
+
+def test_a_run_is_of_other_data_when_the_mask_of_a_region_changed_and_not_only_that_of_the_object(tmp_path):
+    mask = tmp_path / "mask.png"
+    samples = [Sample("a", "a.png", "shoe", regions={"face": Outline(mask=MaskFile(str(mask)))})]
+    found = []
+    for contents in (b"one", b"three"):
+        mask.write_bytes(contents)
+        found.append(_samples_digest(samples))
+    assert found[0] != found[1]
+
+
+def test_pictures_inside_a_record_file_are_taken_over_unless_they_changed(world, tmp_path):
+    from tests.pipelines.test_tfrecord import write
+
+    table = pd.read_csv(world.manifest)
+    pictures = [(world.folder / path).read_bytes() for path in table["path"]]
+    labels = [label.encode() for label in table["label"]]
+
+    def audited(name: str, *more: str) -> Path:
+        (tmp_path / name).mkdir()
+        records = [{"image": [one], "label": [label]} for one, label in zip(pictures, labels, strict=True)]
+        write(tmp_path / name / "photos.tfrecord", *records)
+        out = tmp_path / name / "run"
+        plain = ["--set", "confounds.use=['background']", *FEW, "--methods", "grad_cam", "--workers", "0"]
+        data = ["--data", str(tmp_path / name), "--model", str(world.folder / "reads_face.keras")]
+        assert main(["run", *data, "--out", str(out), *plain, *UNCERTIFIED, *more]) == 0
+        return out
+
+    first = audited("first")
+    edited = tmp_path / "edited.png"
+    edited.write_bytes(pictures[3])
+    edit(edited)
+    pictures[3] = edited.read_bytes()  # of another length, so every later picture lies elsewhere in the file
+    again, scratch = audited("again", "--reuse", str(first)), audited("scratch")
+    assert n_taken(again) == 2 * N - 1
+    found, expected = (Run(out).table("predictions").drop(columns="path") for out in (again, scratch))
+    pd.testing.assert_frame_equal(found, expected)
+    found, expected = (Run(out).table("attributions") for out in (again, scratch))
+    pd.testing.assert_frame_equal(found, expected)
