@@ -72,6 +72,8 @@ def _of_verdict(statistic: str, verdict: ClassVerdict, run: AuditRun) -> Observa
         return seen(verdict.n / total) if total else seen(None, _no_sample(label))
     if statistic == "n":
         return seen(float(verdict.n))
+    if statistic == "n_needed" and verdict.status is not Status.UNDECIDED:
+        return seen(None, "it is decided", is_exempt=verdict.n > 0)
     if verdict.n == 0:
         return seen(None, f"no {label} sample could be measured")
     is_of_confound = statistic in WORDS or statistic.startswith(_OF_CONFOUND)

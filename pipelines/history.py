@@ -44,6 +44,9 @@ _OWN_ENTRIES = {
     "report",
     "lock",
     "cache",
+    "pool",
+    "unlabelled",
+    "report.html",
 }
 """What a run folder consists of; a folder with anything else in it is not deleted."""
 

@@ -109,6 +109,12 @@ class ShardFolder:
         return self.path / f"{index:05d}{BEGUN}"
 
 
+_FACTS = frozenset(
+    {"fingerprint", "scoring", "config", "classes_in_order", "methods", "started", "data", "versions"}
+)
+"""What whoever reads a finished run relies on."""
+
+
 class Run:
     """A run folder by its path; making the object touches nothing."""
 
@@ -156,12 +162,22 @@ class Run:
             manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{self.path}: expected a run folder, found no manifest.json in it") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{self.manifest_path}: cannot be read: {error}") from None
+        if not isinstance(manifest, dict):
+            raise RunError(
+                f"{self.manifest_path}: expected the facts of a run as a JSON object, found something else; run the "
+                "audit again into another folder"
+            )
         if manifest.get("schema_version") != schema.SCHEMA_VERSION:
             raise RunError(
                 f"{self.manifest_path}: expected schema version {schema.SCHEMA_VERSION}, found "
                 f"{manifest.get('schema_version')}; run the audit again with this version of the program"
+            )
+        if manifest.get("state") == "scored" and (missing := sorted(_FACTS - manifest.keys())):
+            raise RunError(
+                f"{self.manifest_path}: expected the facts of a finished run, found none named "
+                f"{', '.join(missing)}; run the audit again into another folder"
             )
         return manifest
 
@@ -208,6 +224,12 @@ class Run:
             self.drop_table(table.name)
         _remove(self.discovered.path)
         self.drop_interventions()
+
+    def begin_looks(self, folder: ShardFolder, fingerprint: str) -> None:
+        """Makes a folder of looks at unlabelled pictures ready for these pictures and settings."""
+        self._begin(folder, fingerprint, lambda: _remove(folder.path))
+        for entry in folder.path.glob(f"*{PARTIAL}*"):
+            _remove(entry)
 
     def _begin(self, folder: ShardFolder, fingerprint: str, drop: Callable[[], None]) -> None:
         """Makes a phase's folder ready, dropping what was done under another fingerprint."""

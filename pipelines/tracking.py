@@ -15,6 +15,8 @@ ORIGIN = "rightreasons.run"
 """The tag that tells whether a run was logged before."""
 _NOT_ALLOWED = re.compile(r"[^\w\-. ]", re.ASCII)
 _LONGEST_VALUE = 500
+_LONGEST_NAME = 100
+"""Characters of a class name in the name of a number: with statistic and method, MLflow takes 250."""
 
 
 def log(folder: Path, uri: str | None, experiment: str) -> str:
@@ -39,6 +41,8 @@ def log(folder: Path, uri: str | None, experiment: str) -> str:
             "mlflow: expected --tracking http://HOST:5000 or MLFLOW_TRACKING_URI, found neither"
         )
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody else is told of an audit
+    # By default MLflow waits for some minutes before it says that there is no server.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     try:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -119,7 +123,7 @@ def _keys(labels: tuple[str, ...]) -> dict[str, str]:
     """Class names in the characters that MLflow allows, each its own."""
     keys: dict[str, str] = {}
     for label in labels:
-        key = _NOT_ALLOWED.sub("_", label).strip(". ") or "_"
+        key = _NOT_ALLOWED.sub("_", label)[:_LONGEST_NAME].strip(". ") or "_"
         while key in keys.values():
             key += "_"
         keys[label] = key

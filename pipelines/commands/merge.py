@@ -15,7 +15,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder of the whole run.")],
     workers: Workers = None,
 ) -> int:
-    """Join the parts of an array job into one run, and finish it."""
+    """Join the parts of an array job into one run, and finish it; what no part has scored is scored here."""
     from pipelines.parts import gather
     from pipelines.progress import Progress
     from pipelines.run import audit

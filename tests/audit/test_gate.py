@@ -93,6 +93,14 @@ def test_a_rule_on_a_confound_passes_where_it_was_looked_for_and_none_was_found(
     assert words(Rule("necessity", maximum=0.1), with_table(judged(), INTERVENTIONS, [])) == ["passed"]
 
 
+def test_a_rule_on_the_samples_that_would_decide_passes_where_it_is_decided():
+    rule = Rule("n_needed", maximum=100)
+    assert outcomes(rule, judged()) == [("shoe", "passed", "it is decided")]
+    assert words(rule, judged(status=Status.UNDECIDED, n_needed=90.0)) == ["passed"]
+    assert words(rule, judged(status=Status.UNDECIDED, n_needed=110.0)) == ["failed"]
+    assert words(rule, judged(status=Status.UNDECIDED)) == ["failed"]  # nobody knows how many
+
+
 def test_an_accepted_confound_does_not_fail_and_stays_visible():
     flagged = judged(status=Status.SPURIOUS, confound="face", necessity=0.5)
     rules = [Rule("status", forbidden=("spurious",)), Rule("necessity", maximum=0.1)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from audit.tables import SCHEMA_VERSION
 from audit.types import Status
 from pipelines import history
 from pipelines.cli import main
@@ -130,6 +131,36 @@ def test_retention_touches_no_unfinished_run_and_nothing_that_is_not_its_own(fol
     assert main(["history", str(folder), "--keep", "1", "--delete"]) == 0
     assert names(folder) == ["a", "c", "d"]
     assert "notes.txt, which no run writes" in capsys.readouterr().out
+
+
+def test_a_run_out_of_whose_pool_pictures_were_suggested_is_deleted_like_others(folder):
+    for name in ("pool", "unlabelled"):
+        (folder / "c" / name / "00000").mkdir(parents=True)
+    (folder / "c" / "report.html").write_text("<!doctype html>")
+    assert main(["history", str(folder), "--keep", "2", "--delete"]) == 0
+    assert names(folder) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ("[]", "expected the facts of a run as a JSON object"),
+        (
+            '{"schema_version": VERSION, "state": "scored"}',
+            "expected the facts of a finished run, found none",
+        ),
+    ],
+)
+def test_a_manifest_that_says_nothing_spoils_neither_the_history_nor_the_report_beside_it(
+    folder, capsys, contents, words
+):
+    contents = contents.replace("VERSION", str(SCHEMA_VERSION))
+    (folder / "c" / "manifest.json").write_text(contents)
+    assert main(["history", str(folder)]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert [run.name for run in up_to(folder / "b", load(Run(folder / "b")))] == ["a", "b"]
+    assert main(["judge", str(folder / "c")]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_a_run_behind_a_link_is_not_deleted(folder, tmp_path):
