@@ -143,14 +143,17 @@ def store(comparison: Comparison, out: Path, paths: tuple[Path, Path]) -> Path:
     Raises:
         RunError: `out` holds something else than a comparison.
     """
+    from pipelines.compared_samples import choose
     from reports.compare_site import render
 
     folder = Run(out)
     _check_free(folder)
+    reference, candidate = (tuple(Run(path).read_sheets()) for path in paths)
+    pairs = choose(comparison, (reference, candidate))
     with folder.locked():
         folder.write_manifest(_manifest(comparison, paths))
         folder.write_table(schema.CHANGES.name, schema.frame(schema.CHANGES, comparison.changes))
-        return folder.write_report(render(comparison))
+        return folder.write_report(render(comparison, pairs))
 
 
 def _check_free(folder: Run) -> None:

@@ -36,6 +36,9 @@ NULLS = {
     ),
 }
 """What mass would lie there without a model that has learned: words, and a shape of its own."""
+_OFF_THE_LINE = {"edges": 4.25, "untrained": -5.75}
+"""How far from the middle the shapes lie that stand above or below the line."""
+_MOVED = Markup('<g transform="translate(0 {down})">{shape}</g>')
 
 
 def interval_bar(
@@ -120,8 +123,9 @@ def spread_bar(quantiles: Sequence[float], low: float, high: float, *, name: str
 
 
 def null_mark(null: str) -> Markup:
-    """The shape of a null, or of the "model" beside them, for a legend of 12 by 20."""
-    return (_POINT if null == "model" else NULLS[null][1]).format(x=6)
+    """The shape of a null, or of the "model" beside them, in the middle of a legend of 12 by 20."""
+    shape = (_POINT if null == "model" else NULLS[null][1]).format(x=6)
+    return _MOVED.format(down=_OFF_THE_LINE.get(null, 0), shape=shape)
 
 
 def _drawn(words: str, shapes: Iterable[Markup]) -> Markup:

@@ -1,19 +1,39 @@
 """The page of a comparison: what became of every class, with intervals, and the same samples before and after."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
 
-from audit.types import ChangeKind, ClassChange, Comparison, Exemplar
+from audit.types import IGNORE, ChangeKind, ClassChange, Comparison, Exemplar
 from reports import change_words, charts, environment, figures, single_site, views
+from reports.sheets import Small
 
-_SAMPLES_PER_CLASS = 6
+TYPICAL, LARGEST = "typical", "largest"
+"""Why a sample is shown: its change is nearest to the median of its class, or among the largest."""
 _IDS_SHOWN = 50
 """Unpaired samples of a reason that the page names; the others are counted."""
+_SIDES = ("reference", "candidate")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sample as both runs keep it.
+
+    Attributes:
+        sample_id, label: of the sample.
+        role: TYPICAL or LARGEST.
+        difference: candidate minus reference of what was measured, a share.
+        before, after: its pictures in the reference and in the candidate, both in full or both in small.
+    """
+
+    sample_id: str
+    label: str
+    role: str
+    difference: float
+    before: Exemplar | Small
+    after: Exemplar | Small
 
 
 @dataclass(frozen=True)
@@ -33,65 +53,70 @@ class SampleView:
 
     Attributes:
         sample_id: the sample.
-        photo: the image with outlines.
+        difference: candidate minus reference, a share.
         predicted: class names, reference and candidate.
-        maps: method -> its maps in the reference and in the candidate.
+        is_small: whether it is drawn from small pictures.
+        maps: method -> its maps in the reference and in the candidate, on one scale.
     """
 
     sample_id: str
-    photo: SideView
+    difference: float
     predicted: tuple[str, str]
+    is_small: bool
     maps: Mapping[str, tuple[SideView, SideView]]
 
 
 @dataclass(frozen=True)
 class ClassView:
-    """One class: what became of it, in one word and in a sentence, its changes and its samples."""
+    """One class: what became of it, in one word and in a sentence, its changes, and its samples by role."""
 
     label: str
     slug: str
     kind: ChangeKind
     sentence: str
     changes: tuple[ClassChange, ...]
-    samples: tuple[SampleView, ...]
+    samples: Mapping[str, tuple[SampleView, ...]]
 
 
-def render(comparison: Comparison) -> dict[str, str | bytes]:
+def render(comparison: Comparison, pairs: Sequence[Pair] = ()) -> dict[str, str | bytes]:
     """The page of a comparison, self-contained: file name -> content; open `index.html`.
+
+    Args:
+        comparison: of two runs.
+        pairs: the samples to show.
 
     Text is to be written as UTF-8. The same comparison gives the same files, byte for byte.
     """
-    templates = environment.make()
     files: dict[str, bytes] = {}
-    classes = _class_views(comparison, files)
-    scale = _scale(comparison)
     name = f"{comparison.candidate.name} against {comparison.reference.name}"
     values: dict[str, Any] = {
         "comparison": comparison,
-        "compared": classes,
+        "compared": _class_views(comparison, pairs, files),
         "headline": change_words.headline(comparison),
-        "scale": scale,
-        "unpaired": _unpaired(comparison),
+        "scale": charts.scale_for(end for change in comparison.changes for end in (change.low, change.high)),
+        "unpaired": [(why, len(ids), ids[:_IDS_SHOWN]) for why, ids in comparison.unpaired.items()],
         "statistic_words": change_words.statistic_words,
-        "legends": _legends(comparison, files),
-        "n_ids_shown": _IDS_SHOWN,
+        "legends": _legends(pairs, files),
     }
-    return {**_pages(templates, name, values), **files}
+    return {**single_site.render(environment.make(), "compare", name, values), **files}
 
 
-def _pages(templates: Environment, name: str, values: dict[str, Any]) -> dict[str, str]:
-    return single_site.render(templates, "compare", name, values)
-
-
-def _class_views(comparison: Comparison, files: dict[str, bytes]) -> tuple[ClassView, ...]:
+def _class_views(
+    comparison: Comparison, pairs: Sequence[Pair], files: dict[str, bytes]
+) -> tuple[ClassView, ...]:
     """The classes, the gravest first; their pictures are put into `files`."""
-    shown = {exemplar.sample_id: exemplar for exemplar in comparison.reference.exemplars}
-    pairs = [(shown[e.sample_id], e) for e in comparison.candidate.exemplars if e.sample_id in shown]
-    lookups = tuple(views.picture_lookup(run) for run in (comparison.reference, comparison.candidate))
+    lookup = _Lookup(comparison, {pair.sample_id for pair in pairs})
     made = []
     for label, kind in comparison.kinds.items():
         changes = tuple(change for change in comparison.changes if change.label == label)
-        own = [pair for pair in pairs if pair[0].label == pair[1].label == label][:_SAMPLES_PER_CLASS]
+        by_role = {
+            role: tuple(
+                _sample_view(pair, lookup, files)
+                for pair in pairs
+                if pair.label == label and pair.role == role
+            )
+            for role in (TYPICAL, LARGEST)
+        }
         made.append(
             ClassView(
                 label=label,
@@ -99,77 +124,85 @@ def _class_views(comparison: Comparison, files: dict[str, bytes]) -> tuple[Class
                 kind=kind,
                 sentence=change_words.class_sentence(changes),
                 changes=changes,
-                samples=tuple(_sample_view(one, other, lookups, files) for one, other in own),
+                samples={role: samples for role, samples in by_role.items() if samples},
             )
         )
     return tuple(sorted(made, key=lambda view: change_words.ORDER.index(view.kind)))
 
 
-def _sample_view(
-    before: Exemplar,
-    after: Exemplar,
-    lookups: tuple[Mapping[tuple[str, str], Any], ...],
-    files: dict[str, bytes],
-) -> SampleView:
-    methods = [method for method in before.maps if method in after.maps]
-    photo = figures.photo(before.image, before.foreground, before.regions)
+class _Lookup:
+    """What the tables of both runs say of some samples."""
+
+    def __init__(self, comparison: Comparison, ids: set[str]) -> None:
+        runs = (comparison.reference, comparison.candidate)
+        self.predicted = tuple(
+            {row["sample_id"]: row["predicted"] for row in views.rows_of(run.tables["predictions"], ids)}
+            for run in runs
+        )
+        self.inside = tuple(
+            {
+                (row["sample_id"], row["method"]): row["mass_inside"]
+                for row in views.rows_of(run.tables["attributions"], ids)
+            }
+            for run in runs
+        )
+
+
+def _sample_view(pair: Pair, lookup: _Lookup, files: dict[str, bytes]) -> SampleView:
+    first, second = (known[pair.sample_id] for known in lookup.predicted)
     return SampleView(
-        sample_id=before.sample_id,
-        photo=_side(photo, views.alt_text(before, None), None, files),
-        predicted=(before.predicted, after.predicted),
-        maps={method: _map_views((before, after), method, lookups, files) for method in methods},
+        sample_id=pair.sample_id,
+        difference=pair.difference,
+        predicted=(first, second),
+        is_small=isinstance(pair.before, Small),
+        maps={method: _map_views(pair, method, lookup, files) for method in _methods(pair)},
     )
+
+
+def _methods(pair: Pair) -> list[str]:
+    return [method for method in pair.before.maps if method in pair.after.maps]
 
 
 def _map_views(
-    exemplars: tuple[Exemplar, Exemplar],
-    method: str,
-    lookups: tuple[Mapping[tuple[str, str], Any], ...],
-    files: dict[str, bytes],
+    pair: Pair, method: str, lookup: _Lookup, files: dict[str, bytes]
 ) -> tuple[SideView, SideView]:
     """The maps of both runs on one scale."""
     visualization = figures.published(method)
-    strengths = figures.shared_strengths([shown.maps[method] for shown in exemplars], visualization)
-    first, second = (
-        _side(
-            figures.overlay_strength(shown.image, strength, shown.foreground, shown.regions, visualization),
-            f"{views.alt_text(shown, method)}, {side}",
-            lookup.get((shown.sample_id, method), {}).get("mass_inside"),
-            files,
-        )
-        for shown, strength, side, lookup in zip(
-            exemplars, strengths, ("reference", "candidate"), lookups, strict=True
-        )
+    shown = (pair.before, pair.after)
+    strengths = figures.shared_strengths([one.maps[method] for one in shown], visualization)
+    made = []
+    for one, strength, side, inside in zip(shown, strengths, _SIDES, lookup.inside, strict=True):
+        picture = _drawn(one, strength, visualization)
+        href = _stored(figures.encode(picture), files)
+        alt = f"Map of {method} over the photo of sample {pair.sample_id}, {side}"
+        mass_inside = inside.get((pair.sample_id, method))
+        made.append(SideView(href, picture.shape[1], picture.shape[0], alt, mass_inside))
+    return made[0], made[1]
+
+
+def _drawn(shown: Exemplar | Small, strength: np.ndarray, visualization: figures.Visualization) -> np.ndarray:
+    """One map over its photo, with the outlines."""
+    if isinstance(shown, Exemplar):
+        return figures.overlay_strength(shown.image, strength, shown.foreground, shown.regions, visualization)
+    # The outlines are drawn already, so the picture is drawn as one without an object.
+    unknown = np.full(shown.photo.shape[:2], IGNORE, dtype=np.uint8)
+    wide = figures.scaled(strength, shown.photo.shape[:2])
+    return figures.with_lines(
+        figures.overlay_strength(shown.photo, wide, unknown, {}, visualization), shown.things
     )
-    return first, second
-
-
-def _side(picture: np.ndarray, alt: str, mass_inside: float | None, files: dict[str, bytes]) -> SideView:
-    """A picture as a page shows it; its bytes are put into `files`."""
-    href = _stored(figures.encode(picture), files)
-    return SideView(href, picture.shape[1], picture.shape[0], alt, mass_inside)
 
 
 def _stored(content: bytes, files: dict[str, bytes]) -> str:
-    """A name by content: nothing of the data gets into a path, and equal pictures are one file."""
-    href = f"images/{hashlib.sha256(content).hexdigest()[:20]}.webp"
+    """The name of a picture that is put into `files`."""
+    href = figures.file_name(content)
     files[href] = content
     return href
 
 
-def _legends(comparison: Comparison, files: dict[str, bytes]) -> dict[str, str]:
+def _legends(pairs: Sequence[Pair], files: dict[str, bytes]) -> dict[str, str]:
     """The colour scale of each method: method -> file name."""
+    methods = dict.fromkeys(method for pair in pairs for method in _methods(pair))
     return {
-        method: _stored(figures.encode(figures.legend(visualization)), files)
-        for method, visualization in views.scales(comparison.candidate).items()
+        method: _stored(figures.encode(figures.legend(figures.published(method))), files)
+        for method in methods
     }
-
-
-def _unpaired(comparison: Comparison) -> list[tuple[str, int, tuple[str, ...]]]:
-    """Reason, number and first ids of the samples without a partner."""
-    return [(reason, len(ids), ids[:_IDS_SHOWN]) for reason, ids in comparison.unpaired.items()]
-
-
-def _scale(comparison: Comparison) -> float:
-    """Where the bars end, as a share."""
-    return charts.scale_for(end for change in comparison.changes for end in (change.low, change.high))

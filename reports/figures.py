@@ -7,6 +7,7 @@ everything.
 The options are those of `reports.visualization`; of its types only pixels are drawn here.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,13 +22,16 @@ __all__ = [
     "COLOR_MAPS",
     "Visualization",
     "encode",
+    "file_name",
     "legend",
     "overlay",
     "overlay_strength",
     "photo",
     "published",
+    "scaled",
     "shared_strengths",
     "signed_strength",
+    "with_lines",
 ]
 
 DISPLAY_PIXELS = 320
@@ -80,7 +84,7 @@ def overlay_strength(
     if strength.shape != image.shape[:2]:
         raise ValueError(f"map {strength.shape} and image {image.shape[:2]} must have one shape (H, W)")
     under = _scaled_image(image)
-    drawn = _blend(under, _scaled(strength, under.shape[:2]), visualization)
+    drawn = _blend(under, scaled(strength, under.shape[:2]), visualization)
     return _outlined(drawn, foreground, regions)
 
 
@@ -123,11 +127,23 @@ def legend(visualization: Visualization, width: int = 256, height: int = 12) -> 
     return np.repeat(colors(np.linspace(first, last, width)[None], visualization.color_map), height, axis=0)
 
 
+def with_lines(picture: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), under lines that were drawn before, uint8 (h, w, 4), brought to its size."""
+    size = (picture.shape[1], picture.shape[0])
+    over = Image.fromarray(lines, "RGBA").resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(Image.alpha_composite(Image.fromarray(picture).convert("RGBA"), over).convert("RGB"))
+
+
 def encode(picture: np.ndarray) -> bytes:
     """A picture, uint8 (H, W, 3), as a WebP file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=80, method=4)
     return buffer.getvalue()
+
+
+def file_name(content: bytes) -> str:
+    """A name by content: nothing of the data gets into a path, and equal pictures are one file."""
+    return f"images/{hashlib.sha256(content).hexdigest()[:20]}.webp"
 
 
 def _require_one_shape(image: np.ndarray, foreground: np.ndarray, regions: Mapping[str, np.ndarray]) -> None:
@@ -144,7 +160,7 @@ def _scaled_image(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def _scaled(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def scaled(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Float values (H, W) at another size, bilinear."""
     picture = Image.fromarray(values.astype(np.float32))
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))

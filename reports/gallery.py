@@ -238,13 +238,7 @@ def _file_name(sheet: Sheet, number: int) -> str:
 
 def _drawn_ids(drawn: Sequence[Sheet], predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """(sheet, tile) of each sample whose picture is of the file that was scored."""
-    digests = dict(zip(predictions["sample_id"], predictions["digest"], strict=True))
-    places: dict[str, tuple[int, int]] = {}
-    for number, sheet in enumerate(drawn):
-        for tile, (sample_id, digest) in enumerate(zip(sheet.sample_ids, sheet.digests, strict=True)):
-            if digests.get(sample_id) == digest:
-                places.setdefault(sample_id, (number, tile))
-    return places
+    return sheets.places(drawn, dict(zip(predictions["sample_id"], predictions["digest"], strict=True)))
 
 
 def _csv_table(run: AuditRun) -> pd.DataFrame:

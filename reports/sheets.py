@@ -124,6 +124,41 @@ def cut(tiles: Sequence[Small], shape: tuple[int, int]) -> list[Sheet]:
     return [join(tiles[start : start + N_TILES], shape) for start in range(0, len(tiles), N_TILES)]
 
 
+def places(drawn: Sequence[Sheet], digests: Mapping[str, str]) -> dict[str, tuple[int, int]]:
+    """(sheet, tile) of each sample whose picture is of the file that was scored; the first sheet counts.
+
+    Args:
+        drawn: sheets.
+        digests: of the image files that were scored, by sample id.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for number, sheet in enumerate(drawn):
+        for tile, (sample_id, digest) in enumerate(zip(sheet.sample_ids, sheet.digests, strict=True)):
+            if digests.get(sample_id) == digest:
+                found.setdefault(sample_id, (number, tile))
+    return found
+
+
+def cut_out(sheet: Sheet, tile: int) -> Small:
+    """One sample of a sheet again, but for what JPEG and WebP lost."""
+    parts = {kind: _cut(content, tile, sheet, kind) for kind, content in sheet.pictures.items()}
+    photo, things = np.asarray(parts.pop(PHOTO)), np.asarray(parts.pop(THINGS).convert("RGBA"))
+    maps = {method: np.asarray(part.convert("L")) for method, part in parts.items()}
+    return Small(sheet.sample_ids[tile], sheet.digests[tile], photo, things, maps)
+
+
+def _cut(content: bytes, tile: int, sheet: Sheet, kind: str) -> Image.Image:
+    """The place of a tile on one picture of a sheet."""
+    side = PHOTO_PIXELS if kind in (PHOTO, THINGS) else MAP_PIXELS
+    width, height = _shrunk_size(sheet.shape, side)
+    left, top = (
+        number * (pixels + 2 * MARGIN) + MARGIN
+        for number, pixels in ((tile % COLUMNS, width), (tile // COLUMNS, height))
+    )
+    with Image.open(io.BytesIO(content)) as whole:
+        return whole.crop((left, top, left + width, top + height))
+
+
 def _shrunk_size(shape: tuple[int, ...], long_side: int) -> tuple[int, int]:
     """(width, height) with the sides in proportion."""
     height, width = shape

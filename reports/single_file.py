@@ -1,7 +1,7 @@
 """The whole report as one page that holds its pictures: for mail, and for whoever keeps files one by one.
 
 The pages come one below the other. Links between them become links inside the page, pictures become `data:` addresses.
-Pages with a script, which load files of the report, are left out.
+Pages whose script loads files of the report are left out; of the others the script is, and what it would add.
 """
 
 import base64
@@ -26,6 +26,8 @@ _BETWEEN_PAGES = (
     " .page > h1 { font-size: 1.9rem; } .neighbours { display: none; }"
     " @media print { .page + .page { break-before: page; border: 0; } }"
 )
+_LOADS = "script-src &#39;self&#39;"
+"""How the policy of a page says that its script loads files."""
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
@@ -39,7 +41,7 @@ def join(files: Mapping[str, str | bytes], name: str) -> str:
     pages = {
         path: text
         for path, text in files.items()
-        if path.endswith(".html") and isinstance(text, str) and "<script" not in text
+        if path.endswith(".html") and isinstance(text, str) and _LOADS not in text
     }
     anchors = {path: f"page-{number}" for number, path in enumerate(pages)}
     # A page may add to the common style sheet; the same text is taken once.

@@ -6,9 +6,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from reports.site import Body, Page, content_security_policy
-
-_GLOSSARY = Page("glossary", "Glossary", 90, "run")
+from reports import site
 
 
 @dataclass(frozen=True)
@@ -27,29 +25,12 @@ def render(templates: Environment, page: str, name: str, values: dict[str, Any])
         name: stands in the head of the page.
         values: what the page shows.
     """
-    assert templates.loader is not None
-    titles = {"compare": "Comparison", "history": "History"}
-    own = Page(page, titles[page], 10, "run")
+    known = {entry.name: entry for entry in site.pages(templates)}
     shared = {"run": Titled(name), "root": "", **values}
     bodies = [
-        Body(kind, href, None, Markup(templates.get_template(f"pages/{kind.name}.html").make_module(shared)))
-        for kind, href in ((own, "index.html"), (_GLOSSARY, "glossary.html"))
-    ]
-    style = "".join(
-        templates.loader.get_source(templates, file)[0] for file in ("report.css", "over_time.css")
-    )
-    layout = templates.get_template("layout.html")
-    made = {}
-    for body in bodies:
-        text = layout.render(
-            {
-                **shared,
-                "body": body,
-                "navigation": bodies,
-                "style": Markup(style),
-                "policy": content_security_policy(style),
-            }
+        site.Body(
+            known[kind], href, None, Markup(templates.get_template(f"pages/{kind}.html").make_module(shared))
         )
-        # File names that are not UTF-8 reach us with lone surrogates, which no UTF-8 file can hold.
-        made[body.href] = text.encode("utf-8", "backslashreplace").decode()
-    return made
+        for kind, href in ((page, "index.html"), ("glossary", "glossary.html"))
+    ]
+    return {body.href: site.wrap(templates, body, bodies, shared) for body in bodies}

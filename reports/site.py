@@ -6,13 +6,14 @@ A page is a file in `templates/pages/`. It says what it is by constants at its t
     {% set order = 10 %}            its place in the navigation
     {% set per = "class" %}         only where it exists once per class, as `<page>/<slug of the class>.html`
     {% set script = "<file>.js" %}  only where it has a script, a file in `templates/` that goes into the page
+    {% set loads = "<folder>/" %}   only where that script loads files of the report
     {% set style = "<file>.css" %}  only where it adds to the style sheet
 
 and the rest of it is its body, with these names: `run` (AuditRun), `classes` (ClassViews, most severe first),
 `headline` (sentences), `legends` (method -> picture of its scale), `links` (sample id -> where it is shown),
 `quarantined` (first rows of the table), `chains` (class name -> ChainView), `looked_at` (LookedAt), `matrix`
 (MatrixView), `certificates` (CertificateViews), `trends` (each Trend with its chart), `gallery` (GalleryView or None),
-`risk` (RiskView or None), `root` (prefix of links to the report's folder),
+`risk` (RiskView or None), `suggestions` (SuggestionsView), `root` (prefix of links to the report's folder),
 and on a page per class `current`, `previous` and `following` (ClassViews or None). A page whose body comes
 out empty is left out, so a page on something that a run may lack puts its body into an `if`.
 """
@@ -36,6 +37,7 @@ from reports import (
     figures,
     gallery,
     risk_page,
+    suggestions_page,
     views,
 )
 from reports.sheets import Sheet
@@ -56,6 +58,7 @@ class Page:
         name: of the file, without its ending.
         title, order, per: its constants; `per` is "run" or "class".
         script, style: files in `templates/`; empty where it has none of its own.
+        loads: folder of the report from which the script loads files; empty where it loads none.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Page:
     per: str
     script: str = ""
     style: str = ""
+    loads: str = ""
 
     @property
     def href(self) -> str:
@@ -98,6 +102,7 @@ def render(
     changed, shots = _draw_demonstrations(run)
     classes = views.class_views(run, pictures)
     scales, legends = _legends(run)
+    suggestions, small = suggestions_page.view(run, classes, drawn)
     shared = {
         "run": run,
         "classes": classes,
@@ -112,12 +117,13 @@ def render(
         "matrix": confounds_page.matrix(run, classes),
         "gallery": gallery.view(run, drawn),
         "risk": risk_page.view(run),
+        "suggestions": suggestions,
         "flat": environment.flat,
     }
     bodies = [body for page in pages(templates) for body in _bodies(templates, page, shared)]
     navigation = [body for body in bodies if body.page.per == "run"]
-    rendered = {body.href: _wrap(templates, body, navigation, shared) for body in bodies}
-    return {**rendered, **files, **changed, **scales, **gallery.files(run, drawn, classes)}
+    rendered = {body.href: wrap(templates, body, navigation, shared) for body in bodies}
+    return {**rendered, **files, **changed, **scales, **small, **gallery.files(run, drawn, classes)}
 
 
 def _trends(classes: tuple[views.ClassView, ...], past: Sequence[PastRun]) -> list[tuple[Trend, Markup]]:
@@ -138,13 +144,15 @@ def pages(templates: Environment) -> list[Page]:
     return sorted((_page(templates, name) for name in names), key=lambda page: (page.order, page.name))
 
 
-def content_security_policy(style: str, script: str = "") -> str:
+def content_security_policy(style: str, script: str = "", loads: str = "") -> str:
     """What a page may load: pictures of the report itself and this one style sheet.
 
-    A page without a script may run none; one with a script may run that one, and what files of the report it loads.
+    A page without a script may run none; one with a script may run that one, and files of the report only where it
+    `loads` some.
     """
     # On file:// a browser's 'self' matches nothing, hence file: beside it.
-    scripts = f"script-src 'self' file: {_source_of(script)}; " if script else ""
+    files = "'self' file: " if loads else ""
+    scripts = f"script-src {files}{_source_of(script)}; " if script else ""
     return (
         f"default-src 'none'; img-src 'self' data: file:; {scripts}"
         f"style-src {_source_of(style)}; base-uri 'none'; form-action 'none'"
@@ -174,7 +182,7 @@ def _page(templates: Environment, name: str) -> Page:
             f'{name}: expected {{% set title = "..." %}}, {{% set order = number %}} and, if anything, '
             f'{{% set per = "class" %}}; found {constants}'
         )
-    own = {name: constants.get(name, "") for name in ("script", "style")}
+    own = {name: constants.get(name, "") for name in ("script", "style", "loads")}
     return Page(stem, constants["title"], constants["order"], per, **own)
 
 
@@ -206,7 +214,7 @@ def _class_contexts(page: Page, classes: tuple[views.ClassView, ...]) -> Iterato
         }
 
 
-def _wrap(templates: Environment, body: Body, navigation: list[Body], shared: dict[str, Any]) -> str:
+def wrap(templates: Environment, body: Body, navigation: Sequence[Body], shared: dict[str, Any]) -> str:
     """The page with the layout round it."""
     style, script = _source(templates, "report.css"), ""
     if body.page.style:
@@ -221,7 +229,7 @@ def _wrap(templates: Environment, body: Body, navigation: list[Body], shared: di
             "root": "../" * body.href.count("/"),
             "style": Markup(style),
             "script": Markup(script),
-            "policy": content_security_policy(style, script),
+            "policy": content_security_policy(style, script, body.page.loads),
         }
     )
     # File names that are not UTF-8 reach us with lone surrogates, which no UTF-8 file can hold.
@@ -244,7 +252,7 @@ def _draw(run: AuditRun) -> tuple[dict[str, bytes], dict[str, tuple[views.Pictur
         for method in chain([None], exemplar.maps):
             picture = _picture(exemplar, method)
             content = figures.encode(picture)
-            href = _file_name(content)
+            href = figures.file_name(content)
             files[href] = content
             values = lookup.get((exemplar.sample_id, method or ""), {})
             made.append(
@@ -280,7 +288,7 @@ def _draw_demonstrations(
         ):
             picture = figures.photo(image, shown.foreground, regions)
             content = figures.encode(picture)
-            href = _file_name(content)
+            href = figures.file_name(content)
             files[href] = content
             made.append(
                 views.PictureView(href, picture.shape[1], picture.shape[0], alt, None, None, None, ())
@@ -306,14 +314,9 @@ def _legends(run: AuditRun) -> tuple[dict[str, bytes], dict[str, str]]:
     files, names = {}, {}
     for method, visualization in views.scales(run).items():
         content = figures.encode(figures.legend(visualization))
-        names[method] = _file_name(content)
+        names[method] = figures.file_name(content)
         files[names[method]] = content
     return files, names
-
-
-def _file_name(content: bytes) -> str:
-    """A name by content: nothing of the data gets into a path, and equal pictures are one file."""
-    return f"images/{hashlib.sha256(content).hexdigest()[:20]}.webp"
 
 
 def _first_rows(run: AuditRun, name: str) -> list[dict[str, Any]]:

@@ -99,8 +99,7 @@ class ClassView:
         if self.suggestions:
             first = self.suggestions[0]
             rest = numbers.plural(len(self.suggestions) - 1, "more suggestion", "more suggestions")
-            wanted = f"Add about {numbers.count(first.n_to_add)} photos {first.kind.removeprefix('add ')}"
-            words = wanted.replace("confound", first.confound)
+            words = f"Add about {numbers.count(first.n_to_add)} photos {kind_words(first)}"
             return words if len(self.suggestions) == 1 else f"{words}; {rest}"
         if self.lead is None or self.status is None:
             return "Nothing can be said without a verdict"
@@ -115,6 +114,11 @@ class ClassView:
     def shown_as(self, role: str) -> tuple[ExemplarView, ...]:
         """The exemplars of a role: "worst" or "typical"."""
         return tuple(exemplar for exemplar in self.exemplars if exemplar.role == role)
+
+
+def kind_words(suggestion: Suggestion) -> str:
+    """What the photos of a suggestion are like, behind the word "photos": `without face`, `representative`."""
+    return suggestion.kind.removeprefix("add ").replace("confound", suggestion.confound)
 
 
 def slug(label: str) -> str:
