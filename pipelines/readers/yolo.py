@@ -121,9 +121,18 @@ class Yolo:
         return with_objects(sample, things, set(names.values()), None, self.config, str(file))
 
 
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]  # the package has no types
+    """Values alone: a few nested aliases of YAML become more words than any memory holds once they are written out."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, which a dataset's file has no use for")
+        return super().compose_node(parent, index)
+
+
 def _parsed(file: Path) -> Mapping[str, Any]:
     try:
-        contents = yaml.safe_load(file.read_bytes())
+        contents = yaml.load(file.read_bytes(), Loader=_Plain)
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -140,12 +149,12 @@ def _names(contents: Mapping[str, Any], file: Path) -> Mapping[int, str]:
     names = contents.get("names")
     pairs = enumerate(names) if isinstance(names, list) else names.items() if isinstance(names, dict) else ()
     try:
-        found = {int(number): str(name) for number, name in pairs}
+        found = {int(number): name for number, name in pairs}
     except (TypeError, ValueError):
         found = {}
-    if not found:
+    if not found or not all(isinstance(name, str | int | float) for name in found.values()):
         raise DatasetError(f"{file}: expected names, a list or a table number: name, found {str(names)[:80]}")
-    return found
+    return {number: str(name) for number, name in found.items()}
 
 
 def _images(entry: Any, split: str, file: Path, root: Root) -> Iterator[Path]:

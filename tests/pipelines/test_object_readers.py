@@ -204,6 +204,8 @@ def test_a_malformed_line_is_a_fault(tmp_path, line, word):
         ("- 1\n", "list"),
         ("a: [", "YAML"),
         ("train: !!python/object/apply:os.system ['true']\nnames: [cat]\n", "YAML"),
+        ("train: images/train\nnames: [cat, null]\n", r"found \['cat', None\]"),
+        ("train: images/train\na: &a [x, x]\nnames: [*a, *a]\n", "YAML, found an alias"),
     ],
 )
 def test_a_data_file_that_cannot_be_read_says_why(tmp_path, data, word):
