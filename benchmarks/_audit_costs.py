@@ -5,6 +5,7 @@
 An audit that is interrupted goes on when it is started again; its costs add up, start by start, in `RUN.costs`.
 """
 
+import argparse
 import contextlib
 import functools
 import json
@@ -28,6 +29,7 @@ PHASES = {
     "_sample": "drawing",
     "_discover": "search for unnamed confounds",
     "_intervene": "interventions",
+    "_certify": "trust certificate",
     "_show": "exemplars",
     "judge": "verdicts, risks",
     "write_report": "report",
@@ -35,6 +37,22 @@ PHASES = {
 """Functions of `pipelines.run` by what they do; the innermost that runs is charged."""
 GRADIENTS = ("gradients", "directional", "layer")
 """Purposes of `Classifier._run` that take a gradient; the others are forward passes."""
+
+
+def options_of(text: str | None, n_images: int, **numbers: int | float) -> argparse.Namespace:
+    """The command line of a script that measures audits.
+
+    Args:
+        text: what the script is about.
+        n_images: images that are drawn unless told otherwise.
+        numbers: further options, by name, with their defaults.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    for name, default in {"images": n_images, **numbers}.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
 
 
 def audit(out: Path, folder: Path, model: Path, settings: Sequence[str], *more: str) -> None:

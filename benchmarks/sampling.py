@@ -8,7 +8,6 @@ classes: a score does not depend on who is drawn beside it. An audit that is int
 is given again. Takes half an hour.
 """
 
-import argparse
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 
 from audit.types import Sample
 from audit.verdicts import gather, judge
-from benchmarks._audit_costs import audit, costs_of
+from benchmarks._audit_costs import audit, costs_of, options_of
 from benchmarks._drawn_dataset import class_names, draw, train
 from pipelines.config import RunConfig, validate
 from pipelines.engine import in_random_order
@@ -30,14 +29,7 @@ KINDS = ("seconds", "gradients", "forward passes")
 
 def main() -> None:
     """Prints three Markdown tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--classes", type=int, default=8)
-    parser.add_argument("--set", dest="settings", action="append", default=[])
-    options = parser.parse_args()
+    options = options_of(__doc__, 10_000, classes=8)
     folder, settings = options.out / "photos", [*SETTINGS, *options.settings]
     draw(folder, options.images, options.classes)
     model = train(options.out / "model.keras", options.classes)
