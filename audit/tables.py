@@ -594,6 +594,18 @@ POOL = Table(
 )
 """What `suggest` writes."""
 
+UNLABELLED = Table(
+    "unlabelled",
+    ("path",),
+    (
+        text("path", "image file"),
+        text("predicted", "class name of the model's highest score"),
+        share("confidence", "largest probability"),
+        *RISKS.columns[1:],
+    ),
+)
+"""What `risk` writes of pictures without a label."""
+
 FINDINGS = Table(
     "findings",
     ("sample_id",),

@@ -33,7 +33,7 @@ HANG_FACTOR = 20
 
 def quarantined(sample: Sample, detail: str) -> dict[str, pd.DataFrame]:
     """The score tables of a sample that no worker survives: a row of `quarantine`."""
-    fault = Fault(sample.sample_id, sample.image_path, str(sample.label), "worker crash", detail)
+    fault = Fault(sample.sample_id, sample.image_path, sample.label or "", "worker crash", detail)
     return {schema.QUARANTINE.name: quarantine([fault])}
 
 

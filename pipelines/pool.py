@@ -1,10 +1,8 @@
 """A finished run and a folder of unlabelled pictures -> the pictures to add."""
 
 import dataclasses
-import os
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,26 +11,25 @@ import pandas as pd
 
 from audit import tables as schema
 from audit.bonds import bonds
-from audit.errors import DatasetError, RunError, UnusableError
+from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
 from audit.pool_reading import Known, Look, Without
 from audit.risk import predict_risks
 from audit.types import AuditRun, Sample
-from pipelines.config import ConfoundsConfig, DataConfig, RunConfig, validate
+from pipelines.config import ConfoundsConfig, RunConfig, validate
 from pipelines.engine import Work
 from pipelines.engines import WorkersLostError
 from pipelines.execute import Crew, execute
 from pipelines.judge import load
-from pipelines.models import model_digest
-from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked, risk_evidence, unpacked
+from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked, unpacked
 from pipelines.progress import Progress
-from pipelines.readers._annotations import IMAGE_SUFFIXES, TABLE_SUFFIXES, read_rows, root_of
 from pipelines.regions import NOT_DETECTORS, detectors
 from pipelines.risks import evidence_of
 from pipelines.risks import fit as fit_risk
 from pipelines.run import engine_of
-from pipelines.shards import GLOBAL, read
-from pipelines.storage import PARTIAL, Run, digest, write_text
+from pipelines.shards import GLOBAL, file_stamp, read
+from pipelines.storage import Run, digest
+from pipelines.unlabelled import pool_samples, require_its_model, score_pictures
 
 PER_CLASS = 150
 """Labelled samples of a class that the classes are read from: enough for a linear reading, few enough to be quick."""
@@ -82,10 +79,7 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
             "be told apart, and none is undecided for want of samples"
         )
     config = _config(finished, wishes)
-    if model_digest(config.model.path) != finished.manifest["scoring"]["model_digest"]:
-        raise RunError(
-            f"{config.model.path}: expected the model of {run.path}, found another one; audit it first"
-        )
+    require_its_model(finished, config)
     labelled, others = _labelled(finished, config)
     traits = _traits(finished, config, wishes)
     jobs = _jobs(labelled, traits, finished)
@@ -100,41 +94,6 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         by_path = {sample.sample_id: sample for sample in unlabelled}
         chosen = [by_path[path] for path in found.table["path"]]
         return dataclasses.replace(found, table=_with_risk(found.table, chosen, finished, (work, crew)))
-
-
-def pool_samples(path: Path, config: DataConfig) -> list[Sample]:
-    """The pictures of a pool, in a stable order; their id is their path.
-
-    Raises:
-        DatasetError: there is no such pool, or nothing in it.
-    """
-    if path.is_dir():
-        found = sorted(_images_in(path))
-    elif path.suffix.lower() in TABLE_SUFFIXES:
-        root = root_of(path.absolute().parent, config)
-        cells = dict.fromkeys(row["path"] for row in read_rows(path, ("path",)))
-        found = [root.locate(cell, str(path)) for cell in cells]
-    else:
-        raise DatasetError(
-            f"{path}: expected a folder of pictures or a table with the column path, found neither"
-        )
-    if not found:
-        raise UnusableError(f"{path}: expected pictures, found none")
-    return [Sample(_readable(str(file.absolute())), str(file.absolute()), None) for file in found]
-
-
-def _images_in(folder: Path) -> Iterable[Path]:
-    """Files with an image's ending in and below a folder; hidden ones and links to folders are passed over."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(here) / name
-
-
-def _readable(text: str) -> str:
-    """Valid text: bytes of a file name that are not UTF-8 are written as escapes."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _config(finished: AuditRun, wishes: Sequence[Ask]) -> RunConfig:
@@ -216,17 +175,13 @@ def _look(
     """Brings every shard of this phase to its end; what was looked at under other settings is dropped."""
     finished, crew, progress = known
     folder, size = looked(run), work.config.run.shard_size
-    stamps = [(job.sample.sample_id, len(job.traits), _stamp(job.sample.image_path)) for job in jobs]
+    stamps = [
+        (job.sample.sample_id, len(job.traits), file_stamp(Path(job.sample.image_path))) for job in jobs
+    ]
     fingerprint = digest(
         [finished.manifest["fingerprint"], repr(traits), stamps, size, schema.SCHEMA_VERSION]
     )
-    noted = folder.path / "fingerprint"
-    if not noted.exists() or noted.read_text(encoding="utf-8") != fingerprint:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        folder.path.mkdir(parents=True)
-        write_text(noted, fingerprint)
-    for entry in folder.path.glob(f"*{PARTIAL}*"):
-        shutil.rmtree(entry, ignore_errors=True)
+    run.begin_looks(folder, fingerprint)
     cuts = [tuple(jobs[start : start + size]) for start in range(0, len(jobs), size)]
     shards = [LookShard(index, cut) for index, cut in enumerate(cuts)]
     finished_ones = folder.finished()
@@ -236,14 +191,6 @@ def _look(
     sizes = {shard.index: len(shard.samples) for shard in shards}
     with progress.bar("looking at the pool", len(jobs), n_done) as bar:
         execute(work, shards, crew, lambda record: bar.advance(sizes[record.index]), LOOKING)
-
-
-def _stamp(path: str) -> str:
-    try:
-        status = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return "missing"
-    return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 @dataclass
@@ -377,7 +324,7 @@ def _with_risk(
     limits = work.config.verdicts.limits()
     model, _ = fit_risk(finished.tables, limits)
     try:
-        evidence = evidence_of(crew.result(risk_evidence, work, list(samples)))
+        evidence = evidence_of(crew.result(score_pictures, work, list(samples)))
     except WorkersLostError:
         return table
     risks = predict_risks(model, evidence).set_index("sample_id")["risk"]

@@ -30,13 +30,9 @@ from pipelines.engine import (
     quarantine,
     workshop,
 )
-from pipelines.engine import (
-    features_of as risk_features_of,
-)
 from pipelines.execute import Tasks
 from pipelines.inputs import NO_LABEL, Loaded, batches, settings_from
 from pipelines.readers._annotations import Fault
-from pipelines.risks import TABLES as RISK_TABLES
 from pipelines.storage import Run, ShardFolder
 
 MOST_FEATURES = 256
@@ -136,17 +132,6 @@ def given_up(job: LookJob, detail: str) -> dict[str, pd.DataFrame]:
 
 LOOKING = Tasks(look_shard, look_samples, given_up, looked)
 """The tasks of this phase."""
-
-
-def risk_evidence(work: Work, samples: Sequence[Sample]) -> dict[str, pd.DataFrame]:
-    """What an estimate of risk is made from, of pictures without a label; see `audit.features`."""
-    parts: dict[str, list[pd.DataFrame]] = {table.name: [] for table in RISK_TABLES}
-    for batch, _, _ in load_batches(work, samples):
-        if batch is not None:
-            probabilities = workshop(work).classifier.probabilities(batch.images)
-            for name, rows in risk_features_of(work, batch, probabilities).items():
-                parts[name].append(rows)
-    return {name: schema.joined(schema.TABLES[name], frames) for name, frames in parts.items()}
 
 
 def _rows(

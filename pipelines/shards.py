@@ -190,12 +190,13 @@ def _samples_digest(samples: Sequence[Sample]) -> str:
     for sample in samples:
         outlines = (sample.foreground, *sample.regions.values())
         masks = [outline.mask.path if outline.mask else "" for outline in outlines]
-        stamps = [_stamp(Path(path)) if path else "" for path in (sample.image_path, *masks)]
+        stamps = [file_stamp(Path(path)) if path else "" for path in (sample.image_path, *masks)]
         hasher.update(repr((sample, stamps)).encode(errors="surrogateescape"))
     return hasher.hexdigest()
 
 
-def _stamp(path: Path) -> str:
+def file_stamp(path: Path) -> str:
+    """Size and time of the file that a picture or mask lies in; "missing" where there is none."""
     try:
         status = place_of(path)[0].stat()
     except OSError:
