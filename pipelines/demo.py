@@ -1,12 +1,15 @@
-"""The whole story on drawn data: train, audit, mend the data as the report suggests, train and audit again.
+"""The whole story on drawn data: train, audit, choose photos out of a pool as suggested, train and audit again.
 
-The folder then holds photos/ (with manifest.csv, mended.csv and probe.csv), before.keras, after.keras,
+The folder then holds photos/ (with manifest.csv, pool.csv, mended.csv and probe.csv), before.keras, after.keras,
 run_before/ and run_after/. The probe shows the same drawn garments with a face and without: accuracy on
 it says what the network decides by, beside what the audit says.
 """
 
+import math
+import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from pipelines.config import RunConfig, validate
 from pipelines.demo_world import CLASSES, SHIRT, SHOES, Request, World, write, write_manifest
 from pipelines.progress import Progress
 from pipelines.quiet import load_tensorflow
-from pipelines.storage import storing
+from pipelines.storage import Run, storing
 from pipelines.terminal import ORDER, SIGNS, headline, tell_path
 from reports import numbers
 
@@ -60,7 +63,7 @@ class Size:
     n_steps_mended: int
 
 
-FULL = Size(n_train=180, n_test=50, n_probe=40, n_steps=100, n_steps_mended=260)
+FULL = Size(n_train=150, n_test=50, n_probe=40, n_steps=100, n_steps_mended=260)
 QUICK = Size(n_train=24, n_test=12, n_probe=6, n_steps=6, n_steps_mended=6)
 
 
@@ -129,7 +132,7 @@ def tell(out: Path, *, console: Console, quick: bool = False, seed: int = 0) -> 
     _tell_finding(before, stage)
     wishes = [wish for wish in before.run.suggestions if wish.confound == CONFOUND]
     if wishes:
-        _mend(stage, rows, wishes)
+        _mend(stage, rows, mending(wishes, stage.size.n_train))
         after = _chapter(stage, "after", "mended.csv", stage.size.n_steps_mended)
         _tell_change(before, after, console)
     else:
@@ -175,6 +178,16 @@ def mending(wishes: Sequence[Suggestion], n_train: int) -> dict[tuple[str, bool]
     return {(wish.label, wish.kind == WITH): round(wish.n_to_add * n_train / wish.n_class) for wish in wishes}
 
 
+def pool_of(added: Mapping[tuple[str, bool], int]) -> dict[tuple[str, bool], int]:
+    """Photos of a pool by (label, whether with a face): a tenth more than is asked for, and half as many others."""
+    others = math.ceil(0.5 * max(added.values()))
+    return {
+        (label, has_face): math.ceil(1.1 * added[label, has_face]) if (label, has_face) in added else others
+        for label in CLASSES
+        for has_face in (False, True)
+    }
+
+
 def audit_config(out: Path, manifest: Path, model: Path) -> RunConfig:
     """The audit of one network, as a user's audit.toml would state it."""
     values: dict[str, Any] = {
@@ -207,17 +220,30 @@ def _draw(stage: Stage) -> list[dict[str, str]]:
     return rows
 
 
-def _mend(stage: Stage, rows: Sequence[dict[str, str]], wishes: Sequence[Suggestion]) -> None:
-    """Draws what the audit asks for, and writes the manifest with it."""
-    added = mending(wishes, stage.size.n_train)
-    requests = _requests("train", added, start=stage.size.n_train)
+def _mend(stage: Stage, rows: Sequence[dict[str, str]], added: Mapping[tuple[str, bool], int]) -> None:
+    """Draws an unlabelled pool, chooses from it what the audit asks for, and writes the manifest with it.
+
+    Whoever labels the chosen photos sees what they show, so they get their true labels.
+    """
+    from pipelines.pool import suggest_from_pool
+
+    requests = _requests("train", pool_of(added), start=stage.size.n_train)
     with stage.progress.bar("drawing", len(requests)) as bar, storing(stage.photos):
-        more = write(stage.world, requests, stage.photos, bar.advance)
-        write_manifest([*rows, *more], stage.photos / "mended.csv")
-    parts = [f"{n} {label} photos {_with(has_face)} a face" for (label, has_face), n in added.items()]
+        drawn = write(stage.world, requests, stage.photos, bar.advance)
+        lines = ["path", *(row["path"] for row in drawn)]
+        (stage.photos / "pool.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = suggest_from_pool(
+        Run(stage.out / "run_before"), stage.photos / "pool.csv", sum(added.values()), progress=stage.progress
+    )
+    by_path = {os.path.normpath((stage.photos / row["path"]).absolute()): row for row in drawn}
+    chosen = [by_path[path] for path in found.table["path"]]
+    with storing(stage.photos):
+        write_manifest([*rows, *chosen], stage.photos / "mended.csv")
+    kinds = Counter((row["label"], row["has_face"] == "yes") for row in chosen)
+    parts = [f"{n} {label} photos {_with(has_face)} a face" for (label, has_face), n in kinds.most_common()]
     stage.tick(
-        f"added {' and '.join(parts)} to the training photos: what is suggested, in proportion to "
-        f"{stage.size.n_train} a class"
+        f"chose {len(chosen)} of {len(drawn)} unlabelled photos as suggested, which turned out to be "
+        f"{numbers.enumerate_words(parts, len(parts))}, and added them to the training photos"
     )
 
 

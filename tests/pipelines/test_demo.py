@@ -11,7 +11,7 @@ from rich.console import Console
 from audit.errors import ConfigError
 from audit.suggestions import WITH, WITHOUT
 from audit.types import AuditRun, Suggestion
-from pipelines.demo import MADE, MARKER, audit_config, mending, prepare, share_on_confound
+from pipelines.demo import FULL, MADE, MARKER, audit_config, mending, pool_of, prepare, share_on_confound
 from pipelines.demo_world import CLASSES, SHIRT, SHOES, SIZE, Request, World, write, write_manifest
 
 WORLD = World(seed=0)
@@ -103,6 +103,11 @@ def test_training_photos_get_what_is_suggested_in_proportion_to_the_audited_ones
     assert mending(wishes, n_train=180) == {(SHIRT, False): 148, (SHOES, True): 144}  # 41 * 3.6 = 147.6
 
 
+def test_the_pool_holds_more_than_is_asked_for_and_what_nobody_asks_for():
+    pool = pool_of({(SHIRT, False): 20, (SHOES, True): 10})
+    assert pool == {(SHOES, False): 10, (SHOES, True): 11, (SHIRT, False): 22, (SHIRT, True): 10}
+
+
 def test_the_demo_starts_afresh_in_its_own_folder_and_leaves_other_files_there(tmp_path):
     out = tmp_path / "demo"
     prepare(out)
@@ -174,4 +179,12 @@ def test_the_demo_finds_the_face_and_mends_it(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"t-shirt is (suspect|spurious) \(face\)", printed)
     assert printed.rstrip().endswith("index.html")
+    # Three of ten photos of the pool are of kinds that nobody asked for; so would be those of a list at random.
+    photos = list(csv.DictReader((tmp_path / "demo" / "photos" / "mended.csv").open(newline="")))
+    added = [row for row in photos if row["split"] == "train"][2 * FULL.n_train :]
+    asked = sum((row["label"] == SHOES) == (row["has_face"] == "yes") for row in added)
+    assert len(added) >= 100
+    assert asked / len(added) > 0.9
+    before, after = map(int, re.search(r"t-shirt photos without a face +(\d+) % +(\d+) %", printed).groups())
+    assert after >= before + 20
     assert (tmp_path / "demo" / "run_after" / "report" / "index.html").is_file()
