@@ -239,25 +239,21 @@ def test_candidates_are_common_enough_and_the_most_suspicious_come_first():
 READS_FACES = "tshirt_longsleeve_reads_faces"
 
 
-def audit_photos(data: Path, out: Path, model: str, folder: str) -> None:
-    arguments = [
-        "--data",
-        str(data / folder / "manifest_shortcut.csv"),
-        "--model",
-        str(data / "models" / f"{model}.keras"),
-    ]
-    more = [
-        "--methods",
-        "grad_cam",
-        "--splits",
-        "test",
-        "--workers",
-        "0",
-        *UNCERTIFIED,
-        "--set",
-        "confounds.use=['annotated']",
-    ]
-    assert main(["run", *arguments, *more, "--out", str(out)]) == 0
+@pytest.fixture(scope="module")
+def audited_photos(data, tmp_path_factory):
+    """The audit of a network on photographs in which every t-shirt has a face; each is made once."""
+    done: dict[tuple[str, str], Path] = {}
+
+    def audited(model: str, folder: str) -> Path:
+        if (model, folder) not in done:
+            done[model, folder] = out = tmp_path_factory.mktemp(model) / "run"
+            arguments = ["--data", str(data / folder / "manifest_shortcut.csv")]
+            arguments += ["--model", str(data / "models" / f"{model}.keras"), "--methods", "grad_cam"]
+            arguments += ["--splits", "test", "--workers", "0", "--set", "confounds.use=['annotated']"]
+            assert main(["run", *arguments, *UNCERTIFIED, "--out", str(out)]) == 0
+        return done[model, folder]
+
+    return audited
 
 
 @pytest.mark.data
@@ -271,10 +267,9 @@ def audit_photos(data: Path, out: Path, model: str, folder: str) -> None:
     ],
 )
 def test_of_three_networks_on_photographs_only_the_one_that_reads_faces_is_spurious(
-    data, tmp_path, model, folder, is_spurious
+    audited_photos, model, folder, is_spurious
 ):
-    audit_photos(data, tmp_path / "run", model, folder)
-    verdict = verdict_of(tmp_path / "run", "t-shirt")
+    verdict = verdict_of(audited_photos(model, folder), "t-shirt")
     assert (verdict.status == "spurious") is is_spurious
     assert (verdict.status, verdict.confound) == ("spurious", "face") or not is_spurious
 
@@ -291,9 +286,8 @@ def probability_of_shirt(data: Path, paths: list[Path]) -> np.ndarray:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_measured_effects_come_near_to_those_of_swapping_the_photographs(data, tmp_path):
-    audit_photos(data, tmp_path / "run", READS_FACES, "garments_face")
-    verdict = verdict_of(tmp_path / "run", "t-shirt")
+def test_measured_effects_come_near_to_those_of_swapping_the_photographs(data, audited_photos):
+    verdict = verdict_of(audited_photos(READS_FACES, "garments_face"), "t-shirt")
     images = data / "garments_face" / "images"
     table = pd.read_csv(data / "garments_face" / "manifest_shortcut.csv").query("split == 'test'")
     for label, measured in (("t-shirt", verdict.necessity), ("longsleeve", verdict.sufficiency)):

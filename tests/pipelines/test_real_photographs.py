@@ -13,23 +13,23 @@ pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 @pytest.fixture(scope="session")
 def garments_run(data, tmp_path_factory) -> Path:
-    """Six test photos of each of ten garments, by a model with a real ImageNet backbone."""
+    """Four test photos of each of ten garments, by a model with a real ImageNet backbone."""
     out = tmp_path_factory.mktemp("real") / "garments"
     arguments = ["run", "--data", str(data / "garments" / "manifest.csv"), "--splits", "test"]
     arguments += ["--model", str(data / "models" / "garments10_lite0.keras"), "--out", str(out)]
     # Two exemplars a class: their maps are computed again, which would double the work of so small a run.
     arguments += ["--set", "report.worst=1", "--set", "report.typical=1"]
     methods = "grad_cam,integrated_gradients"
-    assert main([*arguments, "--per-class", "6", "--methods", methods, "--workers", "0", *UNCERTIFIED]) == 0
+    assert main([*arguments, "--per-class", "4", "--methods", methods, "--workers", "0", *UNCERTIFIED]) == 0
     return out
 
 
 def test_real_photographs_are_audited_end_to_end(garments_run):
     run = Run(garments_run)
-    assert run.manifest()["counts"] == {"samples": 60, "audited": 60, "quarantined": 0}
+    assert run.manifest()["counts"] == {"samples": 40, "audited": 40, "quarantined": 0}
     assert run.manifest()["warnings"] == []
-    # 85 % on the whole test split; of 60 photos at least 42 are right with a probability above 0.999.
-    assert run.table("predictions")["correct"].sum() >= 42
+    # 85 % on the whole test split; of 40 photos at least 26 are right with a probability above 0.999.
+    assert run.table("predictions")["correct"].sum() >= 26
 
 
 def test_a_good_model_looks_at_the_garment_more_than_its_area_explains(garments_run):
