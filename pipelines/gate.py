@@ -152,6 +152,8 @@ def _explain(error: ValidationError) -> str:
         return f"{'.'.join(place)!r} is needed"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
+    if fault["type"].startswith("date"):
+        return f"{'.'.join(place)}: expected a day without quotation marks such as 2027-01-31, found {fault['input']!r}"
     return f"{'.'.join(place)}: {fault['msg']}, found {fault['input']!r}"
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from audit.gate import GateResult, Outcome
 from pipelines.gate import Gate
-from pipelines.storage import digest, write_text
+from pipelines.storage import digest, storing, write_text
 from pipelines.terminal import SHORT, WIDE, tell_path
 from reports import numbers
 
@@ -134,7 +134,8 @@ def write(gate: Gate, junit: Path | None, json_file: Path | None, code_quality: 
     """Writes the files that were asked for."""
     for path, make in ((junit, as_junit), (json_file, as_json), (code_quality, as_code_quality)):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with storing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, make(gate))
 
 

@@ -18,7 +18,7 @@ from audit.errors import AuditError, RunError
 from audit.types import AuditRun
 from pipelines.compare import COMPARED, SCORED, finished
 from pipelines.judge import verdicts_of
-from pipelines.storage import PARTIAL, Run, digest
+from pipelines.storage import PARTIAL, Run, digest, storing
 from pipelines.terminal import SHORT, WIDE, tell_path
 from reports import numbers
 from reports.history_site import UnusableRun
@@ -157,7 +157,8 @@ def write_page(folder: Path, history: History) -> Path:
     from reports.history_site import render
 
     page = Run(folder / FOLDER)
-    page.path.mkdir(exist_ok=True)
+    with storing(page.path):
+        page.path.mkdir(exist_ok=True)
     with page.locked():
         return page.write_report(render(folder.resolve().name, history.runs, history.unusable))
 
@@ -187,13 +188,16 @@ def delete(paths: Sequence[Path]) -> Iterator[Path]:
         Each deleted folder.
 
     Raises:
-        RunError: another process writes the run.
+        RunError: another process writes the run, or the folder cannot be written.
     """
     for path in paths:
         going = path.with_name(path.name + DELETED)
-        with Run(path).locked():
-            path.rename(going)
-        shutil.rmtree(going)
+        with storing(path):
+            if going.exists():  # an earlier run of this name, whose deletion was interrupted
+                shutil.rmtree(going)
+            with Run(path).locked():
+                path.rename(going)
+            shutil.rmtree(going)
         yield path
 
 

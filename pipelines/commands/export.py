@@ -34,6 +34,7 @@ def command(
     run = Run(run_folder)
     rows = findings.findings(run) if table == findings.NAME else run.table(table)
     with storing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
         exporter(rows, out)
     tell_path(f"{len(rows)} rows", out, make_console())
     return DONE

@@ -39,6 +39,7 @@ def command(
             found = history.read(folder)
     if table is not None and export is not None:
         with storing(table):
+            table.parent.mkdir(parents=True, exist_ok=True)
             export(found.table(), table)
     history.tell(found, history.write_page(folder, found), make_console(), notes)
     return DONE

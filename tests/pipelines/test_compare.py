@@ -63,8 +63,8 @@ def test_the_table_has_a_row_per_class_method_and_statistic_and_is_exported(runs
         ("boot", METHOD, "mass_inside"): "unchanged",
     }
     assert table.loc[("shoe", METHOD, "mass_inside"), "difference"] == pytest.approx(-0.15)
-    assert main(["export", str(tmp_path / "out"), "changes", "-o", str(tmp_path / "c.csv")]) == 0
-    assert len(pd.read_csv(tmp_path / "c.csv")) == 4
+    assert main(["export", str(tmp_path / "out"), "changes", "-o", str(tmp_path / "new" / "c.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "new" / "c.csv")) == 4
 
 
 def test_the_manifest_names_both_runs_and_what_differs(runs, tmp_path):

@@ -73,6 +73,10 @@ def test_the_terminal_says_the_verdict_first_and_the_report_last(tmp_path, run, 
             "did you mean 'until'?",
         ),
         ('[[rule]]\nstatistic = "n"\nmin = 1\nwaiver = {until = "soon", reason = "r"}', "waiver.until: "),
+        (
+            '[[rule]]\nstatistic = "n"\nmin = 1\nwaiver = {until = "2027-01-01", reason = "r"}',
+            "expected a day without quotation marks",
+        ),
         ('[[rule]]\nstatistic = "acuracy"\nmin = 1', "unknown statistic 'acuracy'; did you mean 'accuracy'?"),
         (
             '[[rule]]\nstatistic = "n"\nmin = 1\nclasses = ["shoes"]',
@@ -81,7 +85,7 @@ def test_the_terminal_says_the_verdict_first_and_the_report_last(tmp_path, run, 
         ('[[rule]]\nstatistic = "change.accuracy"\nmin = 0', "name it with --reference RUN"),
         ("[[rule", "cannot be read as TOML"),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_wrong_rules_are_one_sentence_and_never_a_pass(tmp_path, run, capsys, text, words):
     assert main(["gate", str(run), "--rules", str(rules(tmp_path, text))]) == 2
@@ -89,6 +93,14 @@ def test_wrong_rules_are_one_sentence_and_never_a_pass(tmp_path, run, capsys, te
     assert words in error
     assert "gate.toml" in error
     assert error.count("\n") == 1
+
+
+def test_a_file_of_the_outcome_that_cannot_be_written_is_one_sentence_and_no_pass(tmp_path, run, capsys):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "gate.xml"
+    arguments = ["gate", str(run), "--rules", str(rules(tmp_path, PASSING)), "--junit", str(path)]
+    assert main(arguments) == 4
+    assert capsys.readouterr().err.startswith(f"rightreasons: {path}: cannot be written")
 
 
 @pytest.mark.parametrize("how", ["unfinished", "another schema", "no folder", "no verdicts"])

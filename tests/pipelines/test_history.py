@@ -184,6 +184,18 @@ def test_an_interrupted_deletion_is_told_and_is_no_run(folder, capsys):
     assert "c.deleted: its deletion was interrupted" in capsys.readouterr().out
 
 
+def test_a_run_whose_name_an_interrupted_deletion_left_behind_is_deleted_with_it(folder):
+    (folder / "c.deleted" / "shards").mkdir(parents=True)
+    assert main(["history", str(folder), "--keep", "2", "--delete"]) == 0
+    assert names(folder) == ["a", "b"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(folder, capsys):
+    (folder / "history").write_text("in the way of the page's folder")
+    assert main(["history", str(folder)]) == 4
+    assert capsys.readouterr().err.startswith(f"rightreasons: {folder / 'history'}: cannot be written")
+
+
 def test_deleting_without_saying_what_stays_is_refused(folder):
     assert main(["history", str(folder), "--delete"]) == 2
     assert main(["history", str(folder), "--keep", "0", "--delete"]) == 2
