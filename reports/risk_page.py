@@ -43,6 +43,8 @@ def view(run: AuditRun) -> RiskView | None:
     risks = run.tables["risks"].sort_values("rank").head(_N_ROWS)
     columns = ["sample_id", "label", "predicted", "confidence", "correct"]
     joined = risks.merge(run.tables["predictions"][columns], on="sample_id", validate="one_to_one")
+    # The page says once what stands behind the reason of every sample.
+    joined["reason"] = joined["reason"].str.removesuffix(f" ({run.manifest['risk']['note']})")
     duplicates = run.tables["duplicates"].sort_values("leaks", ascending=False, kind="stable")
     return RiskView(
         quality=run.manifest["risk"],

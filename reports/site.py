@@ -5,7 +5,7 @@ A page is a file in `templates/pages/`. It says what it is by constants at its t
     {% set title = "Overview" %}    in the navigation and the window's title
     {% set order = 10 %}            its place in the navigation
     {% set per = "class" %}         only where it exists once per class, as `<page>/<slug of the class>.html`
-    {% set script = "<file>.js" %}  only where it has a script, a file in `templates/` that goes into the page
+    {% set script = "<file>.js" %}  only where it has a script: files in `templates/`, which go into the page as one
     {% set loads = "<folder>/" %}   only where that script loads files of the report
     {% set style = "<file>.css" %}  only where it adds to the style sheet
 
@@ -57,7 +57,7 @@ class Page:
     Attributes:
         name: of the file, without its ending.
         title, order, per: its constants; `per` is "run" or "class".
-        script, style: files in `templates/`; empty where it has none of its own.
+        script, style: files in `templates/`, of the script several with spaces between; empty where it has none.
         loads: folder of the report from which the script loads files; empty where it loads none.
     """
 
@@ -216,11 +216,10 @@ def _class_contexts(page: Page, classes: tuple[views.ClassView, ...]) -> Iterato
 
 def wrap(templates: Environment, body: Body, navigation: Sequence[Body], shared: dict[str, Any]) -> str:
     """The page with the layout round it."""
-    style, script = _source(templates, "report.css"), ""
+    style = _source(templates, "report.css")
     if body.page.style:
         style += _source(templates, body.page.style)
-    if body.page.script:
-        script = _source(templates, body.page.script)
+    script = "".join(_source(templates, name) for name in body.page.script.split())
     text = templates.get_template("layout.html").render(
         {
             **shared,

@@ -98,3 +98,20 @@ def test_what_was_not_looked_for_is_said(judged):
 
 def test_a_run_without_risks_has_no_such_page(audit_run):
     assert "risk.html" not in render(audit_run)
+
+
+def test_what_holds_of_all_samples_is_said_once(judged):
+    note = "only 3 of 248 predictions are wrong"
+    risks = judged.tables["risks"].assign(reason=f"not sure: 70 % ({note})")
+    facts = {**judged.manifest, "risk": {**judged.manifest["risk"], "note": note}}
+    run = dataclasses.replace(judged, tables={**judged.tables, "risks": risks}, manifest=facts)
+    page = render(run)["risk.html"]
+    assert page.count(note) == 1
+    assert page.count("not sure: 70 %<") == len(risks)
+
+
+def test_each_sample_links_to_its_exemplar_or_to_the_gallery(judged):
+    (first, *_), name = judged.exemplars, judged.exemplars[1].sample_id
+    page = render(dataclasses.replace(judged, exemplars=(first,)))["risk.html"]
+    assert f'href="gallery.html#open={name.replace("/", "%2F")}"' in page
+    assert 'href="classes/t-shirt.html#worst-' in page
