@@ -7,6 +7,9 @@ import pytest
 
 from audit import statistics
 from audit.sampling import Estimates, running_mean, running_p
+from audit.types import Status
+from audit.verdicts import gather, judge
+from tests.audit.test_verdicts import LIMITS, SHOES, Group, tables_of
 
 LOOKS = (10, 16, 24, 36, 54, 81, 120, 180)
 
@@ -129,3 +132,25 @@ def test_a_mean_on_the_line_and_no_samples_have_no_number_that_would_tell():
     partial = Estimates(0.95, was_sampled=True, n_left=100)
     assert math.isnan(partial.n_to_tell(np.array([]), np.array([]), 0.1))
     assert math.isnan(partial.n_to_tell(np.array([0.5, 0.5]), np.zeros(2), 0.5))
+
+
+def judged_when(n_drawn: int, n_left: int):
+    """The verdict on t-shirts of whose maps some were made: mean mass inside 0.33 on an area of 0.3, +-0.2."""
+    tables = tables_of(Group("t-shirt", n=n_drawn + n_left, object_mass=0.33, wobble=0.2), SHOES)
+    waiting = [f"t-shirt-{index:03}" for index in range(n_drawn, n_drawn + n_left)]
+    for name in ("attributions", "confounds"):
+        tables[name] = tables[name][~tables[name]["sample_id"].isin(waiting)]
+    return judge(gather(tables, ("t-shirt", "shoes"), ("grad_cam",), LIMITS, was_sampled=True))[0]
+
+
+def test_an_undecided_verdict_of_a_run_that_sampled_asks_for_what_its_own_interval_needs():
+    undecided = judged_when(20, 40)
+    assert undecided.status is Status.UNDECIDED
+    # All of the error would ask for about (2.26 * 0.205 / 0.03) ** 2 = 240 samples, half of it for a few more.
+    assert 270 < undecided.n_needed < 300
+    assert undecided.reasons[1] == f"About {undecided.n_needed:.0f} t-shirt photos would decide."
+    assert judged_when(20, 0).n_needed == undecided.n_needed  # with all of them used it takes as many
+    n = int(undecided.n_needed)
+    assert judged_when(n + n % 2, 0).status is Status.SOUND
+    # The deviation of 20 values of +-0.2 is 0.205, that of many 0.200: 5 % fewer samples would do in truth, not 10.
+    assert judged_when(2 * int(0.45 * n), 0).status is Status.UNDECIDED
