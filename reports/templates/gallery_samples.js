@@ -124,8 +124,10 @@ function ordered() {
   return all;
 }
 function choose() {
-  const every = tests(), kept = [];
-  for (const at of ordered()) if (every.every((test) => test(at))) kept.push(at);
+  // Asked in the order in which texts lie in memory: in any other, a search takes half as long again.
+  const every = tests(), fits = Uint8Array.from(core.ids, (_, at) => every.every((test) => test(at)));
+  const kept = [];
+  for (const at of ordered()) if (fits[at]) kept.push(at);
   return kept;
 }
 
