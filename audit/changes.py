@@ -244,12 +244,16 @@ def _has_turned(pairs: Pairs, size: Interval, q_value: float, limits: ChangeLimi
 
 
 def _n_needed(pairs: Pairs, size: Interval, limits: ChangeLimits) -> float:
-    """Pairs that would decide, if they vary as these do; NaN where more pairs would not help."""
+    """Pairs that would decide, if they vary as these do; NaN where that cannot be told.
+
+    So many pairs are enough for an interval that stands alone. Where there are as many already, what is left open are
+    the other comparisons, or a test that is stricter than the interval, and there is no number to give.
+    """
     if pairs.obstacle or math.isnan(size.mean):
         return math.nan
     room = max(limits.ruled_out - abs(size.mean), abs(size.mean))
     needed = statistics.n_for_margin(pairs.candidate - pairs.reference, room, 1.0 - limits.q)
-    return needed if math.isnan(needed) else max(needed, float(limits.minimum_pairs))
+    return max(needed, float(limits.minimum_pairs)) if needed > len(pairs.reference) else math.nan
 
 
 def _remark(pairs: Pairs) -> str:

@@ -34,7 +34,7 @@ from audit._verdict_texts import (
 from audit._verdict_texts import percent as percent
 from audit._verdict_texts import points as points
 from audit.bonds import CLOSE, bonds
-from audit.effects import effects
+from audit.effects import Effect, effects
 from audit.interventions import Link
 from audit.types import ClassVerdict, Status, VerdictLimits
 
@@ -71,7 +71,8 @@ def judge_classes(
 
 def judge(evidence: Sequence[Evidence]) -> tuple[ClassVerdict, ...]:
     """The verdict on each class and method, from what is known of it."""
-    return tuple(_verdict(known) for known in evidence)
+    proofs = tuple(dict.fromkeys(proof for known in evidence for proof in known.proofs))
+    return tuple(_verdict(known, proofs) for known in evidence)
 
 
 def gather(
@@ -281,8 +282,13 @@ _LINKS: tuple[Callable[[Evidence], _Ruling | None], ...] = (
 )
 
 
-def _verdict(evidence: Evidence) -> ClassVerdict:
-    """The ruling of the first link that holds, with everything else that is worth knowing."""
+def _verdict(evidence: Evidence, proofs: Sequence[Effect]) -> ClassVerdict:
+    """The ruling of the first link that holds, with everything else that is worth knowing.
+
+    Args:
+        evidence: of the class by a method.
+        proofs: of all classes.
+    """
     rulings = ((found, link not in _WITHOUT_MAPS) for link in _LINKS if (found := link(evidence)))
     ruling, rests_on_maps = next(rulings, None) or (_it_stays_open(evidence), True)
     proven = [effect.confound for effect in evidence.proofs if effect.confound in evidence.accepted]
@@ -310,7 +316,7 @@ def _verdict(evidence: Evidence) -> ClassVerdict:
         sufficiency_high=sufficiency.high,
         q_value=_q_value(named, evidence) if named else math.nan,
         n_needed=ruling.n_needed,
-        reasons=(*ruling.reasons, *_remarks(evidence, ruling)),
+        reasons=(*ruling.reasons, *_remarks(evidence, ruling), *_lost_to_others(evidence.label, proofs)),
         rests_on_maps=rests_on_maps,
     )
 
@@ -350,6 +356,15 @@ def _remarks(evidence: Evidence, ruling: _Ruling) -> list[str]:
     return [remark for remark in dict.fromkeys(remarks) if remark.removesuffix(".") not in said]
 
 
+def _lost_to_others(label: str, proofs: Sequence[Effect]) -> list[str]:
+    """That photos of a class go to another one when its confound comes: where all that were tried are of this class."""
+    return [
+        f"Yet {label} photos are lost to {proof.label} where {proof.confound} shows. {effect_text(proof)}"
+        for proof in proofs
+        if proof.link is Link.SUFFICIENCY and proof.subjects == (label,)
+    ]
+
+
 def _finding_remarks(finding: Finding, evidence: Evidence) -> list[str]:
     """What to say about a confound that did not decide the status."""
     draws_mass = finding.passes_screen(evidence.limits)
@@ -361,6 +376,8 @@ def _finding_remarks(finding: Finding, evidence: Evidence) -> list[str]:
         unbound = unbound_text(finding, evidence.limits)
         return [f"{unbound}: {screen_text(finding)}", counts_text(finding)]
     if is_associated and finding.is_harmless(evidence.limits):
-        little = f"{finding.confound} is bound to the class but draws hardly more mass than its area"
+        little = (
+            f"{finding.confound} is bound to the class but draws hardly more mass than area or edges explain"
+        )
         return [f"{little}: {screen_text(finding)}", counts_text(finding)]
     return []

@@ -68,6 +68,16 @@ def test_a_wide_interval_is_incomparable_and_says_how_many_pairs_would_tell():
     assert 60 < change.n_needed < 80  # (1.96 * 0.41 / 0.1) ** 2 = 65, and a little for Student's
 
 
+def test_what_is_open_though_there_are_pairs_enough_for_an_interval_has_no_number_of_pairs():
+    # 4 of 30 predictions lost: McNemar's p is 2 * 0.5 ** 4 = 0.125. A share of 0.13 with a deviation of 0.35 is told
+    # from 0 by (2.05 * 0.35 / 0.13) ** 2 = 29 pairs, which are there.
+    same = run_of({"shoe": [0.5] * 30})
+    change = change_of(same, run_of({"shoe": [0.5] * 30}, wrong={"shoe": 4}), "accuracy")
+    assert change.kind is ChangeKind.INCOMPARABLE
+    assert change.difference == pytest.approx(-4 / 30)
+    assert math.isnan(change.n_needed)
+
+
 def test_too_few_pairs_are_not_compared():
     change = change_of(run_of({"shoe": [0.5] * 9}), run_of({"shoe": [0.1] * 9}))
     assert change.kind is ChangeKind.INCOMPARABLE
