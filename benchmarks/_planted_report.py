@@ -235,17 +235,21 @@ def _agreement(every: Sequence[Record], audit: str) -> str:
     ]
     if not pairs:
         return ""
-    kappa = cohens_kappa([a.is_flagged for a, _ in pairs], [b.is_flagged for _, b in pairs])
     reliant, clean = _split(record for _, record in pairs)
-    lines = [
-        f"### Audit: {audit}",
+    lines = [f"### Audit: {audit}", "", f"{len(pairs)} classes, of the same status: "]
+    lines[-1] += share(a.status == b.status for a, b in pairs) + "."
+    lines += ["", "| counted as flagged | kappa | power | false discoveries |", "|---|---|---|---|"]
+    for statuses in ((Status.SPURIOUS,), (Status.SPURIOUS, Status.SUSPECT)):
+        flagged = [[record.status in statuses for record in pair] for pair in pairs]
+        kappa = cohens_kappa([one for one, _ in flagged], [other for _, other in flagged])
+        hits, false = (share(record.status in statuses for record in group) for group in (reliant, clean))
+        lines.append(f"| {' or '.join(statuses)} | {kappa:.2f} | {hits} | {false} |")
+    both = [(a, b) for a, b in pairs if a.is_flagged and b.status in (Status.SPURIOUS, Status.SUSPECT)]
+    same = share(a.confound == b.confound for a, b in both)
+    lines += [
         "",
-        f"{len(pairs)} classes; kappa of flagged or not: {kappa:.2f}; of the same status: ",
+        f"Of those that masks call spurious and that are flagged in any way here, the same name: {same}.",
     ]
-    lines[-1] += share(a.status == b.status for a, b in pairs)
-    lines.append(
-        f"Power {share(map(_is_flagged, reliant))}, false discoveries {share(map(_is_flagged, clean))}."
-    )
     return "\n".join(lines)
 
 

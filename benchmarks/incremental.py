@@ -20,8 +20,8 @@ from benchmarks._drawn_dataset import draw, train, write
 
 N_CLASSES = 4
 FILTERS = (128, 256, 512)
-"""Of the network: about 8 ms of one core a gradient, a fourth of what EfficientNet-Lite0 takes for 224 pixels. What every
-night costs whatever changed (starting, verdicts, the report) counts for less the larger the network is."""
+"""Of the network: about 8 ms of one core a gradient, a fourth of what EfficientNet-Lite0 takes for 224 pixels. What
+every night costs whatever changed (starting, verdicts, the report) counts for less the larger the network is."""
 
 
 def main() -> None:
