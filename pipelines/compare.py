@@ -2,11 +2,13 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
@@ -25,6 +27,7 @@ from pipelines.storage import Run
 from pipelines.terminal import SHORT, WIDE, tell_path
 from reports import change_words, numbers
 
+SIDES = ("reference", "candidate")
 COMPARED, SCORED = "compared", "scored"
 """States of a manifest: of a comparison, of a finished run."""
 SIGNS = {
@@ -153,7 +156,17 @@ def store(comparison: Comparison, out: Path, paths: tuple[Path, Path]) -> Path:
     with folder.locked():
         folder.write_manifest(_manifest(comparison, paths))
         folder.write_table(schema.CHANGES.name, schema.frame(schema.CHANGES, comparison.changes))
-        return folder.write_report(render(comparison, pairs))
+        return folder.write_report(render(comparison, pairs, _links(folder, paths)))
+
+
+def _links(folder: Run, paths: tuple[Path, Path]) -> dict[str, str]:
+    """Where the reports of both runs are, seen from the page of the comparison; only those that exist."""
+    pages = {side: Run(path).report / "index.html" for side, path in zip(SIDES, paths, strict=True)}
+    return {
+        side: quote(os.path.relpath(page.resolve(), folder.report.resolve()))
+        for side, page in pages.items()
+        if page.is_file()
+    }
 
 
 def _check_free(folder: Run) -> None:
@@ -178,9 +191,7 @@ def _state(folder: Run) -> str | None:
 def _manifest(comparison: Comparison, paths: tuple[Path, Path]) -> dict[str, Any]:
     """The comparison's facts."""
     sides = {}
-    for side, run, path in zip(
-        ("reference", "candidate"), (comparison.reference, comparison.candidate), paths, strict=True
-    ):
+    for side, run, path in zip(SIDES, (comparison.reference, comparison.candidate), paths, strict=True):
         sides[side] = {
             "name": run.name,
             "path": str(path),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from audit.types import IGNORE, ChangeKind, ClassChange, Comparison, Exemplar
-from reports import change_words, charts, environment, figures, single_site, views
+from reports import change_words, charts, environment, figures, lost_and_won, single_site, views
 from reports.sheets import Small
 
 TYPICAL, LARGEST = "typical", "largest"
@@ -78,12 +78,16 @@ class ClassView:
     samples: Mapping[str, tuple[SampleView, ...]]
 
 
-def render(comparison: Comparison, pairs: Sequence[Pair] = ()) -> dict[str, str | bytes]:
+def render(
+    comparison: Comparison, pairs: Sequence[Pair] = (), links: Mapping[str, str] | None = None
+) -> dict[str, str | bytes]:
     """The page of a comparison, self-contained: file name -> content; open `index.html`.
 
     Args:
         comparison: of two runs.
         pairs: the samples to show.
+        links: "reference", "candidate" -> where the report of that run is, seen from the page; sides without one
+            are named without a link.
 
     Text is to be written as UTF-8. The same comparison gives the same files, byte for byte.
     """
@@ -93,6 +97,8 @@ def render(comparison: Comparison, pairs: Sequence[Pair] = ()) -> dict[str, str 
         "comparison": comparison,
         "compared": _class_views(comparison, pairs, files),
         "headline": change_words.headline(comparison),
+        "hits": lost_and_won.count(comparison),
+        "reports": links or {},
         "scale": charts.scale_for(end for change in comparison.changes for end in (change.low, change.high)),
         "unpaired": [(why, len(ids), ids[:_IDS_SHOWN]) for why, ids in comparison.unpaired.items()],
         "statistic_words": change_words.statistic_words,
