@@ -3,6 +3,7 @@
 Nothing is computed here: rows are looked up and put in order.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from audit.types import AuditRun
 
 _N_ROWS = 50
 """Rows of a table that the page shows; `rightreasons export` gives them all."""
+_N_OF_RIGHT = 10
+"""Rows of risks where no prediction was wrong: a look, not a list to work through."""
 
 Row = Mapping[str, Any]
 
@@ -23,6 +26,7 @@ class RiskView:
         quality: the manifest's figures of risk: note, all, confident, reliability.
         riskiest: the first rows of `risks`, with label, predicted, confidence and correct of `predictions`.
         n: samples.
+        run: name of the run's folder, as a shell takes it.
         issues, duplicates: the first rows of these tables, leaks before other duplicates.
         issue_facts, duplicate_facts: the manifest's counts of them.
     """
@@ -30,6 +34,7 @@ class RiskView:
     quality: Row
     riskiest: tuple[Row, ...]
     n: int
+    run: str
     issues: tuple[Row, ...]
     issue_facts: Row
     duplicates: tuple[Row, ...]
@@ -40,7 +45,8 @@ def view(run: AuditRun) -> RiskView | None:
     """The page of a run; None where the run knows no risks."""
     if "risks" not in run.tables or "risk" not in run.manifest:
         return None
-    risks = run.tables["risks"].sort_values("rank").head(_N_ROWS)
+    n_shown = _N_ROWS if run.manifest["risk"]["all"]["n_wrong"] else _N_OF_RIGHT
+    risks = run.tables["risks"].sort_values("rank").head(n_shown)
     columns = ["sample_id", "label", "predicted", "confidence", "correct"]
     joined = risks.merge(run.tables["predictions"][columns], on="sample_id", validate="one_to_one")
     # The page says once what stands behind the reason of every sample.
@@ -50,6 +56,7 @@ def view(run: AuditRun) -> RiskView | None:
         quality=run.manifest["risk"],
         riskiest=_rows(joined),
         n=len(run.tables["risks"]),
+        run=shlex.quote(run.name),
         issues=_rows(run.tables["label_issues"].head(_N_ROWS)),
         issue_facts=run.manifest["label_issues"],
         duplicates=_rows(duplicates.head(_N_ROWS)),

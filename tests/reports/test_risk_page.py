@@ -115,3 +115,39 @@ def test_each_sample_links_to_its_exemplar_or_to_the_gallery(judged):
     page = render(dataclasses.replace(judged, exemplars=(first,)))["risk.html"]
     assert f'href="gallery.html#open={name.replace("/", "%2F")}"' in page
     assert 'href="classes/t-shirt.html#worst-' in page
+
+
+def test_without_an_error_ten_rows_are_shown_and_nothing_is_ranked(judged):
+    blank = ranking(
+        auroc_of_confidence=NOT_MEASURABLE,
+        n=248,
+        n_wrong=0,
+        aurc=0.0,
+        aurc_of_confidence=0.0,
+        auroc=NOT_MEASURABLE,
+        gain=NOT_MEASURABLE,
+    )
+    risk = {**judged.manifest["risk"], "all": blank, "confident": blank, "note": "only 0 of 248 are wrong"}
+    predictions = judged.tables["predictions"]
+    many = [predictions.assign(sample_id=predictions["sample_id"] + f"-{turn}") for turn in range(12)]
+    ids = [sample_id for frame in many for sample_id in frame["sample_id"]]
+    rows = [
+        {"sample_id": name, "risk": 0.1, "rank": place + 1, "reason": "row"} for place, name in enumerate(ids)
+    ]
+    found = {
+        "predictions": tables.frame(
+            tables.PREDICTIONS, [row for frame in many for row in frame.to_dict("records")]
+        ),
+        "risks": tables.frame(tables.RISKS, rows),
+    }
+    run = dataclasses.replace(
+        judged,
+        tables={**judged.tables, **found},
+        manifest={**judged.manifest, "risk": risk},
+        exemplars=(),
+        demonstrations=(),
+    )
+    page = render(run)["risk.html"]
+    assert page.count(">row</td>") == 10
+    assert f"rightreasons export {run.name} risks -o risks.csv" in page
+    assert "all 248 0 – – not measurable – –" in words(page)
