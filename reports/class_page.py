@@ -168,6 +168,12 @@ class ChainView:
         }
 
     @property
+    def proof(self) -> DemonstrationView | None:
+        """The first demonstration of the largest effect of the thing that the verdict names; None without one."""
+        effects = [e for thing in self.things if thing.is_lead for e in thing.effects if e.shown]
+        return max(effects, key=lambda effect: effect.row["effect"]).shown[0] if effects else None
+
+    @property
     def screened(self) -> tuple[ThingView, ...]:
         """The things that occur in the class and have a region."""
         return tuple(thing for thing in self.things if thing.screens)

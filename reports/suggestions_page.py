@@ -15,8 +15,8 @@ from reports.csv_text import csv_text
 from reports.sheets import Sheet
 
 CSV = "suggestions.csv"
-_WITHOUT = "add without confound"
-"""A kind of the table `suggestions`."""
+_WITHOUT, _WITH = "add without confound", "add with confound"
+"""Kinds of the table `suggestions`."""
 _N_SHOWN = 4
 _FLAGGED = (Status.SPURIOUS, Status.SUSPECT)
 
@@ -114,9 +114,9 @@ def view(
     ids = {name for lists in found.values() for names in lists for name in names}
     shown, files = _shown(run, classes, drawn, ids)
     advice = tuple(_advice(run, own, found[key], shown) for key, own in by_finding.items())
-    files[CSV] = csv_text(
-        pd.DataFrame([{**vars(s), "exemplars": list(s.exemplars)} for s in run.suggestions])
-    )
+    # Photos of another class show the confound, not what is to be added: in a row of a list they would mislead.
+    rows = [{**vars(s), "exemplars": [] if s.kind == _WITH else list(s.exemplars)} for s in run.suggestions]
+    files[CSV] = csv_text(pd.DataFrame(rows))
     n = sum(s.n_to_add for s in run.suggestions)
     return SuggestionsView(advice, n, shlex.quote(run.name), any(entry.confound for entry in advice)), files
 
