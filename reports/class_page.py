@@ -169,8 +169,14 @@ class ChainView:
 
     @property
     def proof(self) -> DemonstrationView | None:
-        """The first demonstration of the largest effect of the thing that the verdict names; None without one."""
-        effects = [e for thing in self.things if thing.is_lead for e in thing.effects if e.shown]
+        """The first demonstration of the largest effect that proves what the verdict names; None without one."""
+        effects = [
+            effect
+            for thing in self.things
+            if thing.is_lead
+            for effect in thing.effects
+            if effect.shown and effect.row["outcome"] == "proof"
+        ]
         return max(effects, key=lambda effect: effect.row["effect"]).shown[0] if effects else None
 
     @property

@@ -88,6 +88,14 @@ def test_an_intervention_is_shown_before_and_after_with_the_scores_of_its_row(te
     assert "With remove the t-shirt probability moves by 61 points." in text
 
 
+def test_the_overview_shows_an_intervention_that_proves_and_none_that_is_a_sign_only(audit_run, texts):
+    assert "A typical sample of the strongest intervention: face by remove." in texts["index.html"]
+    effects = audit_run.tables["effects"]
+    weaker = effects.assign(outcome=effects["outcome"].replace("proof", "sign"))
+    run = dataclasses.replace(audit_run, tables={**audit_run.tables, "effects": weaker})
+    assert "strongest intervention" not in Document(site.render(run)["index.html"]).text
+
+
 def test_pictures_of_interventions_that_the_table_does_not_hold_are_not_shown(audit_run):
     other = tables.frame(tables.INTERVENTIONS, [])
     run = dataclasses.replace(audit_run, tables={**audit_run.tables, "interventions": other})
