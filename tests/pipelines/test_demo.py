@@ -185,6 +185,8 @@ def test_the_demo_finds_the_face_and_mends_it(tmp_path, capsys):
     asked = sum((row["label"] == SHOES) == (row["has_face"] == "yes") for row in added)
     assert len(added) >= 100
     assert asked / len(added) > 0.9
-    before, after = map(int, re.search(r"t-shirt photos without a face +(\d+) % +(\d+) %", printed).groups())
+    before, after = map(
+        int, re.search(r"t-shirt photos without a face\s+(\d+)\s%\s+(\d+)\s%", printed).groups()
+    )
     assert after >= before + 20
     assert (tmp_path / "demo" / "run_after" / "report" / "index.html").is_file()

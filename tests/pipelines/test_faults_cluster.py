@@ -14,7 +14,8 @@ from pipelines.storage import Run
 from tests.pipelines.test_dask import Cluster, engine
 from tests.pipelines.test_execute import audit, score, shards_of, work_in
 
-TTL_SECONDS, WATCHDOG_SECONDS = 6, 300.0
+TTL_SECONDS, WATCHDOG_SECONDS = 20, 300.0
+"""The first is longer than a busy worker takes to load TensorFlow: one that is silent for so long counts as lost."""
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from PIL import Image
 from benchmarks._tiny_run import leftovers, prepare, results_of, run_here
 from benchmarks.disk_faults import KINDS, Disk, broken_off, faulty, finished
 from benchmarks.kill import is_deserted, kill_and_resume, said, start
+from pipelines import engine
 from pipelines.cli import main
 from pipelines.storage import Run
 from tests.worlds import model_reading
@@ -107,24 +108,27 @@ def test_a_run_that_is_terminated_interrupted_and_killed_is_resumed_to_the_same_
     for name, value in ODD.items():
         monkeypatch.setenv(name, value)
     arguments = [*tiny.arguments, "--set", "run.shard_size=1"]
-    for number, (sent, code) in enumerate(((signal.SIGTERM, 143), (signal.SIGINT, 130)), start=1):
+    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        n_before = len(Run(out).finished_shards())
         process = start(arguments, out)
-        while len(Run(out).finished_shards()) < 3 * number and process.poll() is None:
+        # One more, and no later: under load the rest may be done before the signal is sent.
+        while len(Run(out).finished_shards()) <= n_before and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(sent)
         assert process.wait(timeout=20) == code
         assert is_deserted(process.pid)
         assert said(out).read_text().endswith("what is finished is kept, the same command resumes\n")
-        assert len(Run(out).finished_shards()) >= 3 * number
+        assert len(Run(out).finished_shards()) > n_before
     killed = kill_and_resume(arguments, out, seconds=2.0, is_whole=False, expected=tiny.expected)
     assert killed.wrong == ()
-    assert killed.n_shards >= 6
+    assert killed.n_shards >= 2
 
 
 def test_a_clock_that_runs_backwards_changes_nothing_and_nothing_is_written_beside_the_photographs(
     tiny, out, monkeypatch
 ):
     before = {path: path.stat().st_mtime_ns for path in (tiny.folder / "world").rglob("*")}
+    engine._workshop.cache_clear()  # loading a model looks at the clock
     hours = itertools.count(1_000_000_000, -3600)
     monkeypatch.setattr(
         time, "time", lambda: float(next(hours))
