@@ -201,8 +201,15 @@ class Classifier:
         Raises:
             ModelError: the network has no spatial layer.
         """
-        (means,) = self._run("features", self._layer(None), self._checked_images(images))
-        return means
+        return self._run("features", self._layer(None), self._checked_images(images))[0]
+
+    def feature_statistics(self, images: np.ndarray) -> np.ndarray:
+        """float32 (B, 3 * D), mean, standard deviation and largest value over space of the last spatial feature map.
+
+        Raises:
+            ModelError: the network has no spatial layer.
+        """
+        return np.concatenate(self._run("features", self._layer(None), self._checked_images(images)), axis=1)
 
     def _probabilities_of(self, logits: np.ndarray) -> np.ndarray:
         values = logits.astype(np.float64)
@@ -333,7 +340,8 @@ class Classifier:
         import tensorflow as tf
 
         _, (activation,) = self._forward(images, [layer])
-        return [tf.reduce_mean(tf.cast(activation, tf.float32), axis=[1, 2])]
+        values = tf.cast(activation, tf.float32)
+        return [of(values, axis=[1, 2]) for of in (tf.reduce_mean, tf.math.reduce_std, tf.reduce_max)]
 
     def _layer(self, layer: str | None) -> str:
         """A checked layer name, by default the last spatial one."""

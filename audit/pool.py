@@ -4,7 +4,7 @@ Source: the choice is the greedy farthest-first rule of Gonzalez 1985, its dista
 picture is what is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,8 @@ class Ask:
         confound: what it is about; empty where representative photos are asked for.
         wanted: classes that the photos should be of.
         n: how many would do.
+        effect: how much the confound moves the class's score, in (0, 1]; where it was not measured
+            the least of the other findings' effects, 1 without any.
     """
 
     label: str
@@ -50,6 +52,7 @@ class Ask:
     confound: str
     wanted: tuple[str, ...]
     n: int
+    effect: float = 1.0
 
     @property
     def trait(self) -> str:
@@ -104,31 +107,36 @@ class Choice:
 
 
 def asks(
-    verdicts: Sequence[ClassVerdict], suggestions: Sequence[Suggestion], classes: Sequence[str]
+    verdicts: Sequence[ClassVerdict],
+    suggestions: Sequence[Suggestion],
+    classes: Sequence[str],
+    properties: Collection[str] = (),
 ) -> tuple[Ask, ...]:
     """What a run's suggestions ask of a pool; one for each side of a confound, and one for each undecided class.
 
     Photos with a confound may be of any class that is not bound to it itself, unless all are.
+
+    Args:
+        verdicts: of the run.
+        suggestions: of the run.
+        classes: of the model.
+        properties: confounds that are global properties. Where classes share one, only the class that is bound to it
+            most asks: when most photos of one class are dark, those of the others are bright, and it is dark photos of
+            the others, bright ones of the first that loosen either bond.
     """
-    flagged = dict.fromkeys(
-        (v.label, v.confound)
-        for v in verdicts
-        # Whose background a picture stands on, nothing tells.
-        if v.confound not in (None, WHOLE_BACKGROUND) and v.status in (Status.SUSPECT, Status.SPURIOUS)
-    )
+    flagged = _flagged(verdicts, properties)
     counts = {(s.label, s.kind, s.confound): s.n_to_add for s in suggestions}
     found: list[Ask] = []
     taken: set[tuple[str, str]] = set()
-    for label, confound in flagged:
-        assert confound is not None
+    for (label, confound), effect in flagged.items():
         if n := counts.get((label, WITHOUT, confound), 0):
-            found.append(Ask(label, WITHOUT, confound, (label,), n))
+            found.append(Ask(label, WITHOUT, confound, (label,), n, effect))
         bound = {other for other, thing in flagged if thing == confound}
         others = tuple(name for name in classes if name != label)
         wanted = tuple(name for name in others if name not in bound) or others
         sides = [name for name in wanted if (name, confound) not in taken]
         if n := sum(counts.get((name, WITH, confound), 0) for name in sides):
-            found.append(Ask(label, WITH, confound, wanted, n))
+            found.append(Ask(label, WITH, confound, wanted, n, effect))
             taken |= {(name, confound) for name in sides}
     found += [
         Ask(s.label, REPRESENTATIVE, "", (s.label,), s.n_to_add)
@@ -136,6 +144,26 @@ def asks(
         if s.kind == REPRESENTATIVE
     ]
     return tuple(found)
+
+
+def _flagged(verdicts: Sequence[ClassVerdict], properties: Collection[str]) -> dict[tuple[str, str], float]:
+    """Flagged classes with their confounds that can be told, and the largest effect that was measured of each."""
+    bonds: dict[tuple[str, str], float] = {}
+    effects: dict[tuple[str, str], float] = {}
+    for v in verdicts:
+        # Whose background a picture stands on, nothing tells.
+        if v.status not in (Status.SUSPECT, Status.SPURIOUS) or v.confound in (None, WHOLE_BACKGROUND):
+            continue
+        assert v.confound is not None
+        key = (v.label, v.confound)
+        bonds[key] = max(bonds.get(key, -1.0), v.association)
+        measured = [one for one in (effects.get(key, 0.0), v.necessity, v.sufficiency) if one > 0]
+        effects[key] = max(measured, default=0.0)
+    most = {thing: max(bonds[key] for key in bonds if key[1] == thing) for _, thing in bonds}
+    least = min((effect for effect in effects.values() if effect), default=1.0)
+    return {
+        key: effects[key] or least for key in bonds if key[1] not in properties or bonds[key] == most[key[1]]
+    }
 
 
 def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray, n: int) -> Choice:
@@ -236,7 +264,7 @@ def _same_side(ask: Ask, known: Known) -> np.ndarray:
 
 
 def _budgets(wishes: Sequence[Ask], available: Sequence[int], n: int) -> list[int]:
-    """`n` divided in proportion to what is asked for, never more than there is.
+    """`n` divided in proportion to what is asked for times the effect of what it mends, never more than there is.
 
     What is known to be wrong comes before what is undecided, up to what it asks for; what is left goes to whoever can
     use it.
@@ -246,7 +274,7 @@ def _budgets(wishes: Sequence[Ask], available: Sequence[int], n: int) -> list[in
     flagged = [most if ask.trait else 0 for ask, most in zip(wishes, asked, strict=True)]
     for most in (flagged, asked, available):
         while sum(budgets) < n and (open_ones := [i for i, b in enumerate(budgets) if b < most[i]]):
-            least = min(open_ones, key=lambda i: ((budgets[i] + 1) / wishes[i].n, i))
+            least = min(open_ones, key=lambda i: ((budgets[i] + 1) / (wishes[i].n * wishes[i].effect), i))
             budgets[least] += 1
     return budgets
 

@@ -225,10 +225,16 @@ def _lent_regions(work: Work, jobs: Sequence[LookJob]) -> dict[tuple[str, str], 
 def features_of(classifier: Classifier, images: np.ndarray) -> np.ndarray:
     """float64 (B, D <= MOST_FEATURES): the last feature map's means, or the logits of a model without one.
 
+    Of a map with few channels deviations and largest values too: means alone know little of what is small.
+
     Source: the projection of long ones by a random matrix keeps distances, Johnson, Lindenstrauss 1984.
     """
-    has_map = classifier.feature_layer is not None
-    features = (classifier.features(images) if has_map else classifier.logits(images)).astype(np.float64)
+    if classifier.feature_layer is None:
+        features = classifier.logits(images).astype(np.float64)
+    else:
+        features = classifier.feature_statistics(images).astype(np.float64)
+        if features.shape[1] > MOST_FEATURES:
+            features = features[:, : features.shape[1] // 3]
     if features.shape[1] <= MOST_FEATURES:
         return features
     matrix = np.random.default_rng(0).normal(size=(features.shape[1], MOST_FEATURES))

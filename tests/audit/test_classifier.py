@@ -157,8 +157,11 @@ def test_the_probabilities_of_independent_classes_are_sigmoids():
 def test_features_are_the_last_map_averaged_over_space():
     kernels = RNG.normal(size=(1, 1, 3, 2)).astype(np.float32)
     classifier = gap_classifier(kernels, np.eye(2, dtype=np.float32), (4, 5))
-    expected = np.maximum(IMAGES @ kernels[0, 0], 0).mean(axis=(1, 2))
-    np.testing.assert_allclose(classifier.features(IMAGES), expected, rtol=1e-5, atol=1e-6)
+    maps = np.maximum(IMAGES @ kernels[0, 0], 0)
+    means, spreads, largest = (of(maps, axis=(1, 2)) for of in (np.mean, np.std, np.max))
+    np.testing.assert_allclose(classifier.features(IMAGES), means, rtol=1e-5, atol=1e-6)
+    statistics = np.concatenate([means, spreads, largest], axis=1)
+    np.testing.assert_allclose(classifier.feature_statistics(IMAGES), statistics, rtol=1e-5, atol=1e-6)
 
 
 # Rows.

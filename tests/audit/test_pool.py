@@ -84,6 +84,41 @@ def test_classes_bound_to_the_same_confound_are_not_wanted_with_it():
     ]
 
 
+def test_of_classes_that_share_a_property_the_one_that_is_bound_to_it_most_asks():
+    # Shirts are dark, so hats are bright by comparison: bright shirts and dark hats loosen both.
+    verdicts = [
+        replace(verdict("hat", "brightness"), association=0.4),
+        replace(verdict("shirt", "brightness"), association=0.9),
+    ]
+    wishes = [wish(name, kind, 5, "brightness") for name in ("hat", "shirt") for kind in (WITHOUT, WITH)]
+    found = asks(verdicts, wishes, CLASSES, properties=("brightness",))
+    assert [(a.label, a.kind) for a in found] == [("shirt", WITHOUT), ("shirt", WITH)]
+
+
+def test_what_moves_the_model_more_gets_more_of_the_budget():
+    verdicts = [
+        replace(verdict("shirt"), necessity=0.6, sufficiency=0.2),
+        replace(verdict("shirt", "text"), necessity=-0.1, sufficiency=0.2),
+        verdict("hat", "text", Status.SUSPECT),
+    ]
+    wishes = [wish("shirt", WITHOUT, 9), wish("shirt", WITHOUT, 9, "text"), wish("hat", WITHOUT, 9, "text")]
+    assert [(a.confound, a.effect) for a in asks(verdicts, wishes, CLASSES)] == [
+        ("face", 0.6),
+        ("text", 0.2),
+        ("text", 0.2),  # not measured there: the least that was
+    ]
+    features = np.tile([1.0, 0.0], (40, 1)) + np.eye(40, 2)
+    pool = look(features, shows=np.zeros(40), without=features)
+    other = trait_of("shirt", "text")
+    pool = replace(pool, without={FACE: pool.without[FACE], other: pool.without[FACE]})
+    known = labelled()
+    seen = known.look.without[FACE]
+    known = replace(known, look=replace(known.look, without={FACE: seen, other: seen}))
+    choice = choose(asks(verdicts[:2], wishes[:2], CLASSES), known, pool, np.zeros(40, bool), 8)
+    # Nine of either would do; three parts in four are of the thing that moves three times as much.
+    assert [c.ask.confound for c in choice.chosen].count("face") == 6
+
+
 def test_a_background_cannot_be_looked_for_and_an_undecided_class_asks_for_its_own_kind():
     wishes = [wish("shirt", WITHOUT, 4, "background"), wish("hat", REPRESENTATIVE, 3, "")]
     assert asks([verdict("shirt", "background")], wishes, CLASSES) == (
