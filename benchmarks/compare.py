@@ -1,6 +1,6 @@
 """Does `compare` see a drop that matters, and stay quiet over trainings that differ in their seed alone?
 
-    python -m benchmarks.compare [--seeds 8] [--starts scratch common] [--out DIR]
+    python -m benchmarks.compare [--seeds 8] [--starts scratch common] [--further 2] [--out DIR]
 
 Prints Markdown; trainings in DIR are kept and reused.
 
@@ -15,7 +15,7 @@ is audited on the same 200 test photos a class; comparisons get random 100 of th
 - *Planted drop*: the candidate's mass inside of one class and method is scaled until its mean over all 200 photos lies
   10 points below the reference's. The scatter from photo to photo stays that of two different trainings.
 
-Each is done with the two runs alone and, "retrained", with two further trainings as `--retrain` takes them.
+Each is done with the two runs alone and, "retrained", with further trainings as `--retrain` takes them.
 
 Intervals (95 %) come from drawing trainings with replacement: pairs that share a training are not independent. Where
 all comparisons or none came out so, that would have no width; there it is the score interval over pairs of trainings.
@@ -46,8 +46,6 @@ N_TRAIN, N_TEST = 90, 100
 """Photos of each class with a face, and without."""
 N_STEPS, N_STEPS_ON, RATE_ON = 260, 130, 1e-3
 N_COMPARED, N_DRAWS = 100, 1
-N_FURTHER = 2
-"""Further trainings that `--retrain` is given."""
 DROP = 0.1
 CALLED = (ChangeKind.WORSENED, ChangeKind.IMPROVED)
 
@@ -166,8 +164,10 @@ def read(run: Path) -> Scores:
     return Scores(values | {(str(label), ""): group.to_numpy(np.float64) for label, group in right})
 
 
-def outcomes(runs: Mapping[int, Scores], start: str, limits: ChangeLimits) -> Iterator[Outcome]:
-    """Every comparison of every ordered pair of trainings."""
+def outcomes(
+    runs: Mapping[int, Scores], start: str, limits: ChangeLimits, n_further: int
+) -> Iterator[Outcome]:
+    """Every comparison of every ordered pair of trainings; `n_further` others are what `--retrain` is given."""
     for one, other in permutations(runs, 2):
         rng = np.random.default_rng([one, other, STARTS.index(start)])
         reference, candidate = runs[one], runs[other]
@@ -181,7 +181,7 @@ def outcomes(runs: Mapping[int, Scores], start: str, limits: ChangeLimits) -> It
         ]
         cases += [("planted drop", candidate.scaled(key, mean - DROP), key) for key, mean in target.items()]
         rest = [seed for seed in runs if seed not in (one, other)]
-        further = rng.choice(rest, min(N_FURTHER, len(rest)), replace=False)
+        further = rng.choice(rest, min(n_further, len(rest)), replace=False)
         for _ in range(N_DRAWS):
             drawn = rng.choice(2 * N_TEST, N_COMPARED, replace=False)
             between = bounds(
@@ -275,6 +275,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--starts", nargs="+", default=STARTS, choices=STARTS)
+    parser.add_argument("--further", type=int, default=2, help="trainings that --retrain is given")
     parser.add_argument("--out", type=Path)
     parser.add_argument(
         "--minimum-changes", type=float, nargs="+", default=[0.0, CompareConfig().minimum_change]
@@ -291,7 +292,7 @@ def main() -> None:
     for minimum in chosen.minimum_changes:
         limits = replace(CompareConfig().limits(), minimum_change=minimum)
         for start, found in runs.items():
-            part = pd.DataFrame(outcomes(found, start, limits))
+            part = pd.DataFrame(outcomes(found, start, limits, chosen.further))
             made.append(part.assign(minimum=minimum))
     for line in report(pd.concat(made, ignore_index=True), spread_of(runs), chosen.seeds):
         print(line)
