@@ -22,6 +22,7 @@ from audit.suggestions import WITH
 from benchmarks._planted_cells import PLANTED, RUN, Cell, Studio, assigned, audit_photos, shares, truth, work
 from benchmarks._planted_models import Weights, seen
 from benchmarks._planted_world import CLASSES, CUES, Scene, photo, scene
+from benchmarks._suggestion_rules import OURS, RULES, Views, picked, suggested
 
 STRENGTH = 0.95
 """P(cue | first class) of the photos that are learned from; see `_planted_cells.shares`."""
@@ -33,8 +34,6 @@ BUDGETS = (40,)
 TRAININGS = (0, 1)
 """Seeds of the trainings whose accuracies are averaged."""
 N_STEPS_ON = 120
-OURS, RANDOM, UNCERTAINTY, MARGIN, K_CENTER = "suggest", "random", "uncertainty", "margin", "k-center"
-RULES = (OURS, RANDOM, UNCERTAINTY, MARGIN, K_CENTER)
 FIRST_POOLED, FIRST_TESTED, FIRST_ADDED = 200_000, 300_000, 400_000
 """Numbers of the first photos of a class, so that no photo is in two sets."""
 
@@ -167,18 +166,14 @@ def _with(
 def _picked(rule: str, budget: int, cell: Cell, studio: Studio, pool: Pool, run: Path) -> np.ndarray:
     """Rows of the pool that a rule adds."""
     if rule == OURS:
-        return _suggested(budget, pool, run)
-    rng = np.random.default_rng([cell.seed, CUES.index(cell.cue), 32])
-    if rule == RANDOM:
-        return rng.permutation(len(pool.labels))[:budget]
+        return np.array([int(Path(path).stem) for path in suggested(budget, pool.folder, run)], np.int64)
     weights = _audited_weights(cell, studio)
-    chances = np.sort(studio.forge.probabilities(weights, pool.images), axis=1)
-    if rule == UNCERTAINTY:
-        return np.argsort(chances[:, -1], kind="stable")[:budget]
-    if rule == MARGIN:
-        return np.argsort(chances[:, -1] - chances[:, -2], kind="stable")[:budget]
-    learned = _learned(cell, studio)[0]
-    return _k_center(studio.forge.reading(pool.images), studio.forge.reading(learned), budget)
+    views = Views(
+        studio.forge.probabilities(weights, pool.images),
+        studio.forge.reading(pool.images),
+        studio.forge.reading(_learned(cell, studio)[0]),
+    )
+    return picked(rule, budget, views, np.random.default_rng([cell.seed, CUES.index(cell.cue), 32]))
 
 
 def _audited_weights(cell: Cell, studio: Studio) -> Weights:
@@ -186,34 +181,6 @@ def _audited_weights(cell: Cell, studio: Studio) -> Weights:
 
     path = studio.settings.out / "cells" / cell.name / "model.keras"
     return [np.array(values) for values in keras.saving.load_model(path, compile=False).get_weights()]
-
-
-def _k_center(features: np.ndarray, there: np.ndarray, budget: int) -> np.ndarray:
-    """Farthest-first from what is there. Source: Sener, Savarese 2018, arXiv:1708.00489, the greedy rule."""
-    nearest = np.linalg.norm(features[:, None] - there[None], axis=2).min(axis=1)
-    rows = []
-    for _ in range(budget):
-        rows.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(features - features[rows[-1]], axis=1))
-    return np.array(rows)
-
-
-def _suggested(budget: int, pool: Pool, run: Path) -> np.ndarray:
-    """What `rightreasons suggest` takes; none where the run asks for nothing."""
-    from rich.console import Console
-
-    from audit.errors import RunError
-    from pipelines.pool import suggest_from_pool
-    from pipelines.progress import Progress
-    from pipelines.storage import Run
-
-    try:
-        found = suggest_from_pool(Run(run), pool.folder, budget, progress=Progress(Console(quiet=True)))
-    except RunError as error:
-        if "asks for nothing" not in str(error) and "ask for photos" not in str(error):
-            raise
-        return np.empty(0, np.int64)
-    return np.array([int(Path(path).stem) for path in found.table["path"]], dtype=np.int64)
 
 
 def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:

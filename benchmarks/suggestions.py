@@ -4,11 +4,14 @@
     python -m benchmarks.suggestions --out DIR --only-report           the tables from what is stored
 
     python -m benchmarks.suggestions --out DIR --counts                are the suggested counts enough? also resumable
+    python -m benchmarks.suggestions --out DIR --data DATA --seeds 0 1 2 3 4 5 6 7      on real photographs instead
 
 Photos are drawn and small networks trained as in `benchmarks.planted`; a cell is one seed and cue, see
-`_suggestion_cells`. Every rule takes as many photos out of the same pool; the network is then trained on with the old
-photos and those. The gain is that of the accuracy in the worst group of class and cue, over the same training without
-any photo added. Intervals (95 %) come from drawing cells with replacement; the rules of a cell stay together.
+`_suggestion_cells`. Of the real ones, shirts with faces, a cell is one division of them, see `_suggestion_photos`; with
+their two classes uncertainty and margin are one rule. Every rule takes as many photos out of the same pool; the network
+is then trained on with the old photos and those. The gain is that of the accuracy in the worst group of class and cue,
+over the same training without any photo added. Intervals (95 %) come from drawing cells with replacement; the rules of
+a cell stay together.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._suggestion_cells import BUDGETS, OURS, RANDOM, RULES
+from benchmarks._suggestion_rules import OURS, RANDOM, RULES
 
 CUES_USED = ("corner patch", "border", "caption", "colour cast", "darkness")
 N_DRAWS = 5000
@@ -40,20 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cues", nargs="*", default=list(CUES_USED))
     parser.add_argument("--seconds", type=float, default=1e9, help="no cell is begun after so many")
     parser.add_argument("--counts", action="store_true", help="whether suggested counts are enough, instead")
+    parser.add_argument(
+        "--data", type=Path, help="folder of real photographs and models; then no photo is drawn"
+    )
     parser.add_argument("--only-report", action="store_true", help="no cell is run")
     chosen = parser.parse_args(arguments)
-    if not chosen.only_report:
+    if chosen.data is not None and not chosen.only_report:
+        _run_photos(chosen.out, chosen.seeds, chosen.data, chosen.seconds)
+    elif not chosen.only_report:
         _run(chosen.out, chosen.seeds, chosen.cues, chosen.seconds, is_counting=chosen.counts)
+    folder = chosen.out / ("suggestions" if chosen.data is None else "photographs")
     outcomes, counts = (
-        [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted(chosen.out.glob(f"suggestions/*/{name}"))
-        ]
+        [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"*/{name}"))]
         for name in ("outcome.json", "counts.json")
     )
     whole = [one for one in outcomes if len(one["rules"]) == len(RULES)]
     print(report(whole) if whole else "no cell is finished")
-    print(counts_report(counts))
+    if chosen.data is None:
+        print(counts_report(counts))
     return 0
 
 
@@ -76,19 +83,31 @@ def _run(out: Path, seeds: Sequence[int], cues: Sequence[str], seconds: float, *
             print(f"{time.monotonic() - clock:.0f} s: {found}", file=sys.stderr, flush=True)
 
 
+def _run_photos(out: Path, seeds: Sequence[int], data: Path, seconds: float) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from benchmarks._suggestion_photos import garments, outcome
+
+    clock, known = time.monotonic(), garments(data, out)
+    for seed in seeds:
+        if time.monotonic() - clock > seconds:
+            return
+        found = outcome(known, seed, data, out)
+        print(f"{time.monotonic() - clock:.0f} s: {found}", file=sys.stderr, flush=True)
+
+
 def report(outcomes: Sequence[dict[str, Any]]) -> str:
     """The tables."""
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(outcomes), (N_DRAWS, len(outcomes)))
     before = np.array([one["before"] for one in outcomes])
     lines = [f"{len(outcomes)} cells; worst-group accuracy before: {before.mean():.3f}.", ""]
-    for budget in BUDGETS:
+    for budget in outcomes[0]["rules"][OURS]:
         gains = {
-            rule: np.array([one["rules"][rule][str(budget)]["worst"] for one in outcomes]) - before
+            rule: np.array([one["rules"][rule][budget]["worst"] for one in outcomes]) - before
             for rule in RULES
         }
         counter = {
-            rule: np.mean([one["rules"][rule][str(budget)]["counterexamples"] for one in outcomes])
+            rule: np.mean([one["rules"][rule][budget]["counterexamples"] for one in outcomes])
             for rule in RULES
         }
         others = [rule for rule in RULES if rule != OURS]
@@ -104,7 +123,7 @@ def report(outcomes: Sequence[dict[str, Any]]) -> str:
             name = f"{rule} (best other)" if rule == best else rule
             lines.append(
                 f"| {name} | {counter[rule]:.0%} | {_points(gains[rule], draws)} | "
-                f"{100 * gains[rule].mean() / budget:.2f} | {'' if rule == OURS else _points(ahead, draws)} |"
+                f"{100 * gains[rule].mean() / int(budget):.2f} | {'' if rule == OURS else _points(ahead, draws)} |"
             )
         lines += ["", _ratio(gains[OURS], gains[RANDOM], draws), ""]
     return "\n".join(lines)

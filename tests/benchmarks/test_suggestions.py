@@ -1,6 +1,7 @@
 import numpy as np
 
-from benchmarks._suggestion_cells import BUDGETS, RULES, _k_center
+from benchmarks._suggestion_cells import BUDGETS
+from benchmarks._suggestion_rules import RULES, k_center
 from benchmarks.suggestions import counts_report, report
 
 
@@ -15,7 +16,7 @@ def outcome(gains, before=0.2):
 def test_the_farthest_is_taken_first_and_then_what_is_far_from_that_too():
     features = np.array([[1.0], [9.0], [10.0], [5.0]])
     # From 0 the farthest is 10; then 5 is 5 from both, and 9 only 1 from 10.
-    assert _k_center(features, np.array([[0.0]]), 3).tolist() == [2, 3, 0]
+    assert k_center(features, np.array([[0.0]]), 3).tolist() == [2, 3, 0]
 
 
 def test_gains_are_over_the_training_without_added_photos_and_ratios_over_random():
