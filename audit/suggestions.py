@@ -17,6 +17,8 @@ WITHOUT, WITH = "add without confound", "add with confound"
 REPRESENTATIVE = "add representative"
 """Of a class that is undecided for want of samples."""
 N_EXEMPLARS = 4
+MOST_TIMES = 20
+"""More representative photos than so many times what a class has are no advice: the verdict says how many it takes."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def suggest(
 def _representative(verdicts: Sequence[ClassVerdict], predictions: pd.DataFrame) -> Iterator[Suggestion]:
     """Photos of classes that are undecided for want of samples, as many as the most demanding method needs.
 
-    Where a part of the class's samples could not be measured, as large a part of the new ones will not be.
+    Where a part of the class's samples could not be measured, as large a part of the new ones will not be. None where
+    it takes more than MOST_TIMES as many as there are.
     """
     by_label: dict[str, list[ClassVerdict]] = {}
     for verdict in verdicts:
@@ -114,6 +117,8 @@ def _representative(verdicts: Sequence[ClassVerdict], predictions: pd.DataFrame)
             continue
         n_class = int((predictions["label"] == label).sum())
         n_to_add = max(math.ceil((v.n_needed - v.n) * n_class / v.n) for v in missing)
+        if n_to_add > MOST_TIMES * n_class:
+            continue
         text = (
             f"Add about {n_to_add} more {label} photos like those there are (now {n_class}): whether {label} is sound "
             "is undecided, and as many would decide it."

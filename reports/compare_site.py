@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from audit import lost_and_won
 from audit.types import IGNORE, ChangeKind, ClassChange, Comparison, Exemplar
-from reports import change_words, charts, environment, figures, lost_and_won, single_site, views
+from reports import change_words, charts, environment, figures, single_site, views
 from reports.sheets import Small
 
 TYPICAL, LARGEST = "typical", "largest"

@@ -260,3 +260,7 @@ def test_an_undecided_class_gets_as_many_photos_as_decide():
     frame(SUGGESTIONS, [only])
     assert suggest([found, verdict("shirt", Status.SUSPECT, confound=None)], tables, limits(0.5)) == ()
     assert suggest([dataclasses.replace(found, n_needed=math.nan)], tables, limits(0.5)) == ()
+    # Nobody gathers 201 photos for one of ten; 200 are the most that is asked for.
+    assert suggest([dataclasses.replace(found, n_needed=168.5)], tables, limits(0.5)) == ()
+    (only,) = suggest([dataclasses.replace(found, n_needed=168)], tables, limits(0.5))
+    assert only.n_to_add == 200

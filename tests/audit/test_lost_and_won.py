@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from audit import lost_and_won
 from audit.changes import compare
 from audit.types import ChangeLimits
-from reports import compare_site, lost_and_won
+from reports import compare_site
 from tests.paired import run_of
 
 LIMITS = ChangeLimits(q=0.05, minimum_change=0.05, ruled_out=0.1, minimum_pairs=10)

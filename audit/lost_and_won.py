@@ -1,7 +1,4 @@
-"""How many predictions two runs of one dataset have right, and which way the others changed.
-
-The one statistic that a page asks for itself: it is over all classes, and what a comparison stores is by class.
-"""
+"""How many predictions two runs of one dataset have right over all classes, and which way the others changed."""
 
 from dataclasses import dataclass
 
