@@ -1,5 +1,6 @@
 """The trust certificate in words: what each check asks, and what failing it means."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,11 @@ class CheckView:
     question: str | None
     consequence: str | None
 
+    @property
+    def applies(self) -> bool:
+        """Whether the check is of methods like this one; what could not be measured fails instead."""
+        return not (self.row["passed"] and math.isnan(self.row["value"]))
+
 
 @dataclass(frozen=True)
 class CertificateView:
@@ -112,7 +118,7 @@ class CertificateView:
 
     Attributes:
         method: as configured.
-        checks: those that failed first.
+        checks: those that failed first, those that do not apply last.
         failed: names of the checks that failed.
         barred: class names whose verdict by this method is undecided because of it.
     """
@@ -121,6 +127,11 @@ class CertificateView:
     checks: tuple[CheckView, ...]
     failed: tuple[str, ...]
     barred: tuple[str, ...]
+
+    @property
+    def n_applied(self) -> int:
+        """Checks that apply to the method."""
+        return sum(check.applies for check in self.checks)
 
     @property
     def is_trusted(self) -> bool:
@@ -138,7 +149,7 @@ def certificates(run: AuditRun) -> tuple[CertificateView, ...]:
     for method, checks in found.items():
         failed = tuple(check.row["check"] for check in checks if not check.row["passed"])
         barred = [v.label for v in run.verdicts if v.method == method and _is_barred(v)]
-        ordered = tuple(sorted(checks, key=lambda check: bool(check.row["passed"])))
+        ordered = tuple(sorted(checks, key=lambda check: (bool(check.row["passed"]), not check.applies)))
         made.append(CertificateView(method, ordered, failed, tuple(barred)))
     return tuple(made)
 

@@ -75,8 +75,6 @@ def fragment(text: str) -> str:
 
 def setting(value: Any) -> str:
     """A value of a configuration as text."""
-    if value is None:
-        return "not set"
     if isinstance(value, str):
         return value or '""'
     return json.dumps(value, ensure_ascii=False, default=str)

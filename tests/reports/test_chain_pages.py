@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import pandas as pd
 import pytest
 
 import audit._certificate_checks
@@ -271,6 +272,16 @@ def test_the_classes_that_the_certificate_left_undecided_are_named(audit_run):
     good, bad = certificate_page.certificates(run)
     assert (good.barred, bad.barred) == ((), ("cat",))
     assert (good.is_trusted, bad.is_trusted) == (True, False)
+
+
+def test_what_does_not_apply_to_a_method_is_no_check_that_passed(audit_run):
+    table = audit_run.tables["certificate"]
+    rows = table[table["method"] == "grad_cam"]
+    beside = rows.assign(check="completeness", value=math.nan, reason="Does not apply.")
+    known = {**audit_run.tables, "certificate": pd.concat([beside, table])}
+    good, _ = certificate_page.certificates(dataclasses.replace(audit_run, tables=known))
+    assert (len(good.checks), good.n_applied, good.is_trusted) == (2, 1, True)
+    assert good.checks[-1].row["check"] == "completeness"
 
 
 def test_every_check_of_the_certificate_has_words():
