@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+from scipy import ndimage
 
 from audit.interventions._fills import feather_of, grown, laid_on, spread
 from audit.properties import GlobalProperty
 
-GROW, FEATHER = 0.1, 0.01
-"""Margin taken away with a thing, as a share of its side; soft edge, as a share of the picture's longer side."""
+GROW, GROW_THICK, FEATHER = 0.1, 0.3, 0.01
+"""Margin taken away with a thing: a share of its side (the root of its area), or of its thickness where that is more,
+since a face goes with its hair and a frame is all side; soft edge, as a share of the picture's longer side."""
 
 
 def taken_out(image: np.ndarray, region: np.ndarray, protected: np.ndarray) -> np.ndarray:
@@ -22,11 +24,20 @@ def taken_out(image: np.ndarray, region: np.ndarray, protected: np.ndarray) -> n
     Returns:
         float32 (H, W, 3); `image` itself where there is nothing to take out, or nothing would be left.
     """
-    hole = grown(region, GROW) & ~protected
+    hole = grown(region, _margin(region)) & ~protected
     if not hole.any() or hole.all():
         return image
     filled = spread(image, hole)
     return laid_on(image, filled, hole, feather_of(image, FEATHER), kept=protected)
+
+
+def _margin(region: np.ndarray) -> float:
+    """Margin as a share of the side; thickness is that of the largest disc inside."""
+    if not region.any():
+        return GROW
+    # What ends at the picture's edge is no thicker for that.
+    thickness = 2 * ndimage.distance_transform_edt(np.pad(region, 1)).max()
+    return float(max(GROW, GROW_THICK * thickness / math.sqrt(region.sum())))
 
 
 def brought_to(

@@ -255,6 +255,23 @@ def test_a_thing_is_taken_out_and_the_object_left_alone():
     assert taken_out(image, region & False, protected) is image
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "margin"),
+    [
+        (slice(40, 60), slice(40, 60), 6),  # a face of 20 by 20 goes with its hair: 0.3 of its thickness
+        (slice(0, 4), slice(0, 100), 2),  # a strip of 4 by 100: a tenth of the root of 400
+    ],
+)
+def test_more_is_taken_out_around_what_is_thick(rows, columns, margin):
+    region = np.zeros((100, 100), bool)
+    region[rows, columns] = True
+    image = np.random.default_rng(0).uniform(size=(100, 100, 3)).astype(np.float32)
+    changed = (taken_out(image, region, np.zeros((100, 100), bool)) != image).any(axis=2)
+    below, feather = changed[rows.stop :, 50], 1
+    assert below[:margin].all()
+    assert not below[margin + feather + 1 :].any()
+
+
 def test_a_property_is_brought_to_its_value():
     image = np.full((8, 8, 3), 0.25, np.float32)
     np.testing.assert_allclose(brought_to(image, Brightness(), 0.5, None).mean(), 0.5, atol=0.01)
