@@ -24,13 +24,14 @@ CLASSES = ("longsleeve", "t-shirt")
 """In the head's order; the face is bound to the second."""
 LEARNED, AUDITED, POOL, TESTED = "learned", "audited", "pool", "tested"
 N_GARMENTS = {LEARNED: 110, AUDITED: 60, POOL: 240, TESTED: 96}
-"""Garments of a class in each set; no face stands on those of TESTED by chance, they are tested with and without."""
+"""Garments of a class in each set."""
 SHARES = {LEARNED: (0.05, 0.95), AUDITED: (0.05, 0.95), POOL: (0.05, 0.9)}
-"""P(face | class)."""
+"""P(face | class); those of TESTED are seen with a face and without."""
 BUDGETS = (20, 40)
 N_RANDOM = 10
 """Draws of random photos, whose accuracies are averaged."""
 CONFOUNDS = ("faces", "border", "global")
+"""What audits look for; what finds nothing here is left out for its time."""
 _BATCH = 32
 
 
@@ -244,7 +245,11 @@ def statuses(run: Path) -> dict[str, str]:
     from pipelines.storage import Run
 
     rows = Run(run).table("verdicts")
-    return {str(row.label): f"{row.status} {row.confound or ''}".strip() for row in rows.itertuples()}
+    named = rows["confound"].fillna("")
+    return {
+        label: f"{status} {confound}".strip()
+        for label, status, confound in zip(rows["label"], rows["status"], named, strict=True)
+    }
 
 
 def save(weights: tuple[np.ndarray, np.ndarray], data: Path, path: Path) -> None:
