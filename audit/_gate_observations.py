@@ -4,11 +4,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from audit.gate_rules import CERTIFICATE, CHANGE, WORDS, Rule, classes_of
+import pandas as pd
+
+from audit.gate_rules import CERTIFICATE, CHANGE, RISK, RISK_AUROC, WORDS, Rule, classes_of
+from audit.risk_quality import auroc
+from audit.tables import RISKS
 from audit.types import AuditRun, ChangeKind, ClassVerdict, Comparison, Status
 
 _OF_CONFOUND = ("lift", "association", "necessity", "sufficiency")
 """Beginnings of the statistics that are of a verdict's confound, and missing where there is none."""
+_NO_RISKS = "the run has no risk for each of its samples; estimate them with `rightreasons judge`"
+_LEVEL = 0.95
+"""Of the interval that comes with the order of risk and is not held against a rule."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,10 @@ def observations(rule: Rule, run: AuditRun, comparison: Comparison | None) -> It
         yield from _of_change(rule, rest, labels, comparison)
     elif head == CERTIFICATE:
         yield from _of_certificate(rule, rest, methods, run)
+    elif head == RISK:
+        yield from (_of_risk(label, run) for label in labels)
+    elif head == RISK_AUROC:
+        yield _of_risk_order(labels, run)
     elif rule.statistic in ("accuracy", "samples", "quarantined"):
         yield from (_of_class(rule.statistic, label, run) for label in labels)
     else:
@@ -57,6 +68,36 @@ def _of_class(statistic: str, label: str, run: AuditRun) -> Observation:
         return Observation(label, "", statistic, share, "" if share is not None else _no_sample(label))
     accuracy = float(rows["correct"].mean()) if n else None
     return Observation(label, "", statistic, accuracy, "" if n else _no_sample(label))
+
+
+def _of_risk(label: str, run: AuditRun) -> Observation:
+    """The mean risk of a class's samples: one minus the accuracy that is to be expected of it."""
+    rows = _with_risks((label,), run)
+    if rows is None:
+        return Observation(label, "", RISK, None, _NO_RISKS)
+    value = _or_none(float(rows["risk"].mean()))
+    return Observation(label, "", RISK, value, "" if value is not None else _no_sample(label))
+
+
+def _of_risk_order(labels: Sequence[str], run: AuditRun) -> Observation:
+    """How well risk tells wrong predictions from right ones, over the samples of all the classes."""
+    rows = _with_risks(labels, run)
+    if rows is None:
+        return Observation("", "", RISK_AUROC, None, _NO_RISKS)
+    is_wrong = ~rows["correct"].to_numpy(dtype=bool)
+    value = _or_none(auroc(is_wrong, rows["risk"].to_numpy(), _LEVEL).mean)
+    reason = f"{int(is_wrong.sum())} of {len(rows)} predictions are wrong, so there is nothing to tell apart"
+    return Observation("", "", RISK_AUROC, value, "" if value is not None else reason)
+
+
+def _with_risks(labels: Sequence[str], run: AuditRun) -> pd.DataFrame | None:
+    """Predictions of some classes with their risks; None where the run has not estimated the risk of each."""
+    if RISKS.name not in run.tables:
+        return None
+    rows = run.tables["predictions"].query("label in @labels")
+    risks = run.tables[RISKS.name][["sample_id", "risk"]]
+    joined = rows.merge(risks, on="sample_id", how="left", validate="one_to_one")
+    return None if joined["risk"].isna().any() else joined
 
 
 def _of_verdict(statistic: str, verdict: ClassVerdict, run: AuditRun) -> Observation:

@@ -5,6 +5,8 @@ A rule names a statistic, a line and, if not all, the classes and methods it is 
     status, confound                        of the verdict, by method: `forbid`
     every other column of a verdict         mass_inside, mass_inside_low, necessity, n, …: `min`, `max`
     accuracy, samples, quarantined          of a class: share right, number audited, share in quarantine
+    risk                                    of a class: mean estimated chance that a prediction is wrong
+    risk_auroc                              of the run: chance that a wrong prediction has the higher risk
     coverage                                by method: measured samples over all samples of the class
     certificate, certificate.<check>        by method: share of the checks passed, the number of one check
     change                                  what became of a class against the reference: `forbid`

@@ -10,10 +10,11 @@ from audit.tables import VERDICTS
 from audit.types import AuditRun, ChangeKind, Comparison, Status
 
 CHANGE, CERTIFICATE = "change", "certificate"
+RISK, RISK_AUROC = "risk", "risk_auroc"
 WORDS = ("status", "confound")
 _OF_VERDICT = tuple(column.name for column in VERDICTS.columns if column.kind in ("float64", "int64"))
 _OF_CLASS = ("accuracy", "samples", "quarantined", "coverage")
-STATISTICS = (*WORDS, *_OF_VERDICT, *_OF_CLASS, CERTIFICATE, CHANGE)
+STATISTICS = (*WORDS, *_OF_VERDICT, *_OF_CLASS, RISK, RISK_AUROC, CERTIFICATE, CHANGE)
 """What a rule may be on; `certificate.` and `change.` go on with the name of a check or of a statistic."""
 
 

@@ -7,7 +7,7 @@ import pytest
 from audit.changes import compare
 from audit.errors import ConfigError
 from audit.gate import Level, Outcome, Rule, Waiver, check
-from audit.tables import CERTIFICATE, INTERVENTIONS, QUARANTINE
+from audit.tables import CERTIFICATE, INTERVENTIONS, QUARANTINE, RISKS
 from audit.types import ChangeLimits, Status
 from tests.paired import METHOD, configured, run_of, verdict, with_table
 
@@ -82,6 +82,48 @@ def test_coverage_counts_what_could_not_be_measured_and_what_is_in_quarantine():
     assert result.observed == pytest.approx(15 / 25)
     (result,) = check([Rule("quarantined", maximum=0.1)], run, None, TODAY).results
     assert (result.observed, result.outcome) == (pytest.approx(5 / 25), Outcome.FAILED)
+
+
+def with_risks(run, risks):
+    ids = run.tables["predictions"]["sample_id"]
+    rows = [{"sample_id": sample, "risk": risk, "rank": 1} for sample, risk in zip(ids, risks, strict=False)]
+    return with_table(run, RISKS, rows)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        # Shoes: (0.9 + 0.1 + 0.2 + 0.4) / 4 = 0.4; shirts: 0.3 each.
+        (Rule("risk", maximum=0.45), ["passed", "passed"]),
+        (Rule("risk", maximum=0.35), ["failed", "passed"]),
+        (Rule("risk", classes=("shirt",), maximum=0.35), ["passed"]),
+        # Wrong are the first shoe (0.9) and the first shirt (0.3). Of the six that are right 0.9 is above all, and
+        # 0.3 above two, equal to three: (6 + 3.5) / 12 = 0.79.
+        (Rule("risk_auroc", minimum=0.79), ["passed"]),
+        (Rule("risk_auroc", minimum=0.80), ["failed"]),
+        (Rule("risk_auroc", classes=("shoe",), minimum=1.0), ["passed"]),
+    ],
+    ids=lambda value: value.text if isinstance(value, Rule) else None,
+)
+def test_rules_on_risk(rule, expected):
+    run = run_of({"shoe": [0.5] * 4, "shirt": [0.5] * 4}, wrong={"shoe": 1, "shirt": 1})
+    assert words(rule, with_risks(run, [0.9, 0.1, 0.2, 0.4, 0.3, 0.3, 0.3, 0.3])) == expected
+
+
+def test_a_rule_on_risk_fails_where_risk_says_nothing():
+    run = run_of({"shoe": [0.5] * 4}, classes=("shoe", "hat"))
+    for rule in (Rule("risk", classes=("shoe",), maximum=1.0), Rule("risk_auroc", minimum=0.0)):
+        for unknown in (run, with_risks(run, [0.1, 0.1])):  # no table at all, or not every sample in it
+            assert {reason.partition(";")[0] for _, _, reason in outcomes(rule, unknown)} == {
+                "not measured: the run has no risk for each of its samples"
+            }
+    known = with_risks(run, [0.1] * 4)
+    assert words(Rule("risk", maximum=1.0), known) == ["passed", "failed"]  # no hat is in the run
+    ((_, outcome, reason),) = outcomes(Rule("risk_auroc", minimum=0.0), known)
+    assert (outcome, reason) == (
+        "failed",
+        "not measured: 0 of 4 predictions are wrong, so there is nothing to tell apart",
+    )
 
 
 def test_a_rule_on_a_confound_passes_where_it_was_looked_for_and_none_was_found():
