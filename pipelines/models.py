@@ -39,6 +39,8 @@ _FOREIGN = (
     zlib.error,
 )
 """What Keras raises over a file that it cannot load; the file decides which."""
+_LARGEST_PACKING, _SMALLEST_BOMB = 100, 2**27
+"""Keras packs nothing; an archive that unpacks to more than so many times its bytes, and to so many, is a trap."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def model_digest(path: Path) -> str:
     digest = hashlib.sha256()
     try:
         if not path.is_dir():
+            _check_regular(path, "a model file or folder")
             return _digested(digest, path).hexdigest()
         for file in sorted(file for file in path.rglob("*") if file.is_file()):
             digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
@@ -237,6 +240,7 @@ def _load_network(config: ModelConfig) -> "tuple[KerasNetwork | GraphNetwork, Ow
             )
         saved = saved_models.load_network(config)
         return saved.network, saved.own_inputs, saved.signature
+    _check_regular(path, "a model file or folder")
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ModelError(
             f"{path}: expected a .keras or .h5 file or a SavedModel folder, "
@@ -258,18 +262,55 @@ def _load_keras(config: ModelConfig) -> "KerasNetwork":
         raise ModelError(
             f"Keras runs on {keras.backend.backend()}; set KERAS_BACKEND=tensorflow, which gradients need"
         )
+    if config.path.suffix == ".keras":
+        _check_archive(config.path)
     try:
         model = keras.models.load_model(config.path, compile=False, safe_mode=not config.trust)
     except (*_FOREIGN, tf.errors.OpError) as error:
         raise ModelError(f"{config.path}: {_cause(error)}") from None
     if not isinstance(model, keras.Model):
         raise ModelError(f"{config.path}: expected a Keras model, found {type(model).__name__}")
+    if (n_outputs := len(getattr(model, "outputs", None) or [None])) != 1:
+        raise ModelError(
+            f"{config.path}: expected a model with one output, the classes; found {n_outputs}: "
+            f"{_some([str(name) for name in model.output_names])}; save `keras.Model(model.inputs, model.outputs[0])`, "
+            "or with the output that is meant"
+        )
     try:
         return KerasNetwork(model, config.input_size, config.outputs)
     except ModelError as error:
         raise ModelError(f"{config.path}: {error}") from None
     except (*_FOREIGN, tf.errors.OpError) as error:
         raise ModelError(f"{config.path}: the model cannot be run on an image: {_line(error)}") from None
+
+
+def _check_regular(path: Path, expected: str) -> None:
+    """Refuses what exists and is no file: reading a pipe or a device may never end."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: expected {expected}, found a pipe, a device or a socket")
+
+
+def _check_archive(path: Path) -> None:
+    """Refuses a .keras file that is none, or that is made to harm whoever unpacks it; its sizes are not tried out."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (OSError, zipfile.BadZipFile, ValueError, LookupError) as error:
+        raise ModelError(
+            f"{path}: expected a .keras file, which is a zip archive, found something else or a part of one "
+            f"({_line(error)}); copy or save the model again"
+        ) from None
+    for member in members:
+        if member.filename.startswith("/") or ".." in re.split(r"[/\\]", member.filename):
+            raise ModelError(
+                f"{path}: refused: it holds {member.filename!r}, a path that leaves the archive; Keras writes no such"
+            )
+    n_bytes, n_unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if n_unpacked > max(_SMALLEST_BOMB, _LARGEST_PACKING * n_bytes):
+        raise ModelError(
+            f"{path}: refused: {n_bytes} bytes that unpack to {n_unpacked}, more than {_LARGEST_PACKING} times; "
+            "Keras packs nothing, save the model again"
+        )
 
 
 def _cause(error: BaseException) -> str:
@@ -312,6 +353,7 @@ def _class_files(model: Path) -> Iterator[Path]:
 
 def _names_in(path: Path) -> tuple[str, ...]:
     """Names of a text file, one a line."""
+    _check_regular(path, "a file of class names")
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except FileNotFoundError:
@@ -326,9 +368,10 @@ def _stored_names(model: Path) -> tuple[str, ...] | None:
     if model.suffix != ".keras" or not model.is_file():
         return None
     try:
+        _check_archive(model)
         with zipfile.ZipFile(model) as archive:
             names = json.loads(archive.read("metadata.json")).get("class_names")
-    except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, AttributeError):
+    except (ModelError, OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, AttributeError):
         # A damaged file is reported by the loading of the model, which says more.
         return None
     return (

@@ -30,6 +30,8 @@ _COLOURS = (
     (200, 30, 90),
 )
 """The first three say what is done to colours, the others whether that is all."""
+_SAYS_NOTHING = "Graph execution error:"
+"""The first line of whatever goes wrong in a graph."""
 _EXPORT = (
     "export the signatures xai_preprocess (bytes to pictures) and xai_model (pictures to scores), or a signature "
     "of float pictures"
@@ -100,7 +102,8 @@ def _first_read(read: Read, pixels: np.ndarray) -> tuple[bool, np.ndarray]:
         try:
             return is_base64, read(_encoded(pixels, is_base64))
         except (tf.errors.OpError, ValueError) as error:
-            cause = cause or next(iter(str(error).splitlines()), "")
+            lines = [line for line in str(error).splitlines() if line and line != _SAYS_NOTHING]
+            cause = cause or next(iter(lines), "")
     raise ModelError(f"its own preprocessing cannot read a PNG file: {cause[:200]}; {_EXPORT}")
 
 

@@ -149,6 +149,7 @@ def _chosen_signature(signatures: Mapping[str, Any], config: ModelConfig) -> str
         ),
     )
     if order and (config.input is not None or _kind(signatures[order[0]]) < len(_RANKS)):
+        _check_no_tie(signatures, order)
         return order[0]
     if config.input is not None and config.output is not None:
         return ""
@@ -157,6 +158,21 @@ def _chosen_signature(signatures: Mapping[str, Any], config: ModelConfig) -> str
         f"expected a signature with one float input (N, height, width, 3), or one of file bytes; found {found}; "
         "a graph without such a signature needs model.input and model.output, names of its tensors"
     )
+
+
+def _check_no_tie(signatures: Mapping[str, Any], order: list[str]) -> None:
+    """Refuses to choose by the alphabet between signatures that both take pictures and give other tensors."""
+    first = order[0]
+    if first in ("serving_default", "serve"):
+        return
+    chosen = {found.name for found in signatures[first].outputs.values()}
+    for other in order[1:]:
+        is_same_kind = _kind(signatures[other]) == _kind(signatures[first])
+        if is_same_kind and chosen != {found.name for found in signatures[other].outputs.values()}:
+            raise ModelError(
+                f"expected one signature of pictures, or one named serving_default; found {first} and {other}; "
+                "choose one with model.signature"
+            )
 
 
 def _kind(signature: Any) -> int:

@@ -174,10 +174,14 @@ def malicious_models(folder: Path, canary: Path) -> dict[str, Path]:
     }
     for name in ("pickle.keras", "pickle.h5"):
         (folder / name).write_bytes(pickle.dumps(Harm(canary)))
-    with zipfile.ZipFile(folder / "slip.keras", "w") as archive:
-        archive.writestr("../canary", "it left the archive")
-        archive.writestr("config.json", "{}")
-    return made | {"an archive that leaves its folder": folder / "slip.keras"}
+    for name, left in (("slip.keras", "../canary"), ("root.keras", str(canary))):
+        # But for that one file they are whole models.
+        with zipfile.ZipFile(keras_file(folder / name, {}), "a") as archive:
+            archive.writestr(left, "it left the archive")
+    return made | {
+        "an archive that leaves its folder": folder / "slip.keras",
+        "an archive that starts at the root": folder / "root.keras",
+    }
 
 
 def test_no_model_file_runs_code_and_each_is_refused_in_one_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -273,15 +274,47 @@ def broken_folder(folder: Path) -> Path:
     return folder
 
 
+def two_outputs(folder: Path) -> Path:
+    images = keras.Input((SIZE, SIZE, 3))
+    means = keras.layers.GlobalAveragePooling2D()(images)
+    heads = [keras.layers.Dense(3, name=name)(means) for name in ("kinds", "colours")]
+    keras.Model(images, heads).save(folder / "two.keras")
+    return folder / "two.keras"
+
+
+def pipe(folder: Path) -> Path:
+    """Whoever opens it waits for a writer that never comes."""
+    os.mkfifo(folder / "pipe.keras")
+    return folder / "pipe.keras"
+
+
+def link_to_a_device(folder: Path) -> Path:
+    """It never ends."""
+    (folder / "zero.h5").symlink_to("/dev/zero")
+    return folder / "zero.h5"
+
+
+def bomb(folder: Path) -> Path:
+    path = folder / "bomb.keras"
+    convolutional().save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/zeros", bytes(150_000_000))
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda folder: folder / "none.keras", "there is no such model"),
         (lambda folder: folder, "expected a SavedModel folder"),
         (lambda folder: Path(__file__), r"\.keras or \.h5 file"),
-        (lambda folder: truncated(folder, "half.keras"), "cannot be loaded"),
+        (lambda folder: truncated(folder, "half.keras"), "expected a .keras file.*a part of one"),
         (lambda folder: truncated(folder, "half.h5"), "cannot be loaded"),
-        (text, "cannot be loaded"),
+        (text, "expected a .keras file, which is a zip archive"),
+        (two_outputs, "expected a model with one output, the classes; found 2: kinds, colours"),
+        (pipe, "found a pipe, a device or a socket"),
+        (link_to_a_device, "found a pipe, a device or a socket"),
+        (bomb, r"refused: \d+ bytes that unpack to 1\d{8}, more than 100 times"),
         (broken_folder, "damaged"),
         (unknown_layer, "custom layer.*Doubled.*model.export"),
         (exported_grey, r"RGB images.*the model takes \(None, 4, 4, 1\)"),
@@ -325,6 +358,11 @@ def test_class_names_are_found_in_the_metadata_of_a_keras_file(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3", "class_names": NAMES}))
     assert read_classes(ModelConfig(path=tmp_path / "m.keras")) == tuple(NAMES)
+
+
+def test_class_names_in_a_pipe_are_refused_and_nobody_waits(tmp_path):
+    with pytest.raises(ModelError, match="expected a file of class names, found a pipe"):
+        read_classes(ModelConfig(path=tmp_path / "m.keras", classes=pipe(tmp_path)))
 
 
 def test_no_class_names_anywhere_is_none(tmp_path):

@@ -298,6 +298,25 @@ def test_of_several_outputs_the_scores_are_named(tmp_path):
         assert_near(load(path, output=name).classifier.logits(IMAGES), factor * written.logits(IMAGES))
 
 
+def test_of_several_signatures_the_default_is_taken_and_none_is_guessed(tmp_path):
+    def scores(x):
+        return {"scores": written.network(x / 255, None)}
+
+    def halves(x):
+        return {"scores": written.network(x / 255, None) / 2}
+
+    path = written.write_functions(
+        tmp_path / "m", alpha=(halves, written.floats()), beta=(scores, written.floats())
+    )
+    with pytest.raises(ModelError, match=r"found alpha and beta; choose one with model\.signature"):
+        load(path)
+    assert_near(load(path, signature="beta").classifier.logits(IMAGES), written.logits(IMAGES))
+    path = written.write_functions(
+        tmp_path / "d", alpha=(halves, written.floats()), serving_default=(scores, written.floats())
+    )
+    assert_near(load(path).classifier.logits(IMAGES), written.logits(IMAGES))
+
+
 def test_a_second_input_that_nothing_gives_is_named(tmp_path):
     import tensorflow as tf
 
