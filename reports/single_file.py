@@ -23,7 +23,7 @@ _BODY = re.compile(r"<main [^>]*>(.*)</main>", re.DOTALL)
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _BETWEEN_PAGES = (
     ".page + .page { margin-top: 4rem; padding-top: 2rem; border-top: 4px double var(--line); }"
-    " .page > h1 { font-size: 1.9rem; } .neighbours { display: none; }"
+    " .page > h1 { font-size: 1.9rem; } .neighbours, .contents { display: none; }"
     " @media print { .page + .page { break-before: page; border: 0; } }"
 )
 _LOADS = "script-src &#39;self&#39;"
