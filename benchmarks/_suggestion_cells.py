@@ -237,5 +237,7 @@ def _audited_again(cell: Cell, studio: Studio, weights: Weights, folder: Path) -
     studio.forge.save(weights, folder / "model.keras", CLASSES)
     rng = np.random.default_rng([cell.seed, CUES.index(cell.cue), 23])
     has_cue = assigned(shares(cell.strength), studio.settings.n_audited, rng)
+    for cue in (None, cell.cue):
+        studio.write(cue)
     audit_photos(cell, studio, has_cue, folder)
     return {"after": statuses(folder / RUN), "truth": truth(cell, studio, weights)[CLASSES[0]]}
