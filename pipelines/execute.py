@@ -31,10 +31,32 @@ HANG_FACTOR = 20
 """A round in which nothing finishes for so many times the median shard hangs."""
 
 
+CRASHED = "worker crash"
+"""The reason of `quarantine` that may pass: a machine short of memory kills workers, too."""
+
+
 def quarantined(sample: Sample, detail: str) -> dict[str, pd.DataFrame]:
     """The score tables of a sample that no worker survives: a row of `quarantine`."""
-    fault = Fault(sample.sample_id, sample.image_path, sample.label or "", "worker crash", detail)
+    detail = f"{detail}; the same command with --retry-crashed tries it again"
+    fault = Fault(sample.sample_id, sample.image_path, sample.label or "", CRASHED, detail)
     return {schema.QUARANTINE.name: quarantine([fault])}
+
+
+def forget_crashed(run: Run) -> int:
+    """Forgets the shards in which an image was given up for its workers; returns how many images those were.
+
+    The shards are scored anew as a whole; draws of samples and the certificate, which chose without those images, too.
+    """
+    n_crashed = 0
+    for index in sorted(run.finished_shards()):
+        n_own = int((run.scored.read(index)[schema.QUARANTINE.name]["reason"] == CRASHED).sum())
+        if n_own:
+            run.scored.forget(index)
+        n_crashed += n_own
+    if n_crashed:
+        run.attributed.forget_all()
+        run.drop_table(schema.CERTIFICATE.name)
+    return n_crashed
 
 
 @dataclass(frozen=True)

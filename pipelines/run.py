@@ -31,7 +31,7 @@ from pipelines import (
 from pipelines.config import RunConfig, RunConfigSection
 from pipelines.engine import ShardRecord, Work, describe_model, untrained_shares
 from pipelines.engines import Engine, WorkersLostError
-from pipelines.execute import Crew, Tasks, execute
+from pipelines.execute import Crew, Tasks, execute, forget_crashed
 from pipelines.judge import judge, load, write_report
 from pipelines.models import model_digest, read_classes
 from pipelines.origins import program, versions
@@ -50,7 +50,13 @@ INTERVENING = Tasks(
 
 
 def audit(
-    config: RunConfig, out: Path, *, progress: Progress, is_new: bool = False, reuse: Path | None = None
+    config: RunConfig,
+    out: Path,
+    *,
+    progress: Progress,
+    is_new: bool = False,
+    reuse: Path | None = None,
+    retries_crashed: bool = False,
 ) -> AuditRun:
     """Runs an audit, or finishes the one that was begun in `out`.
 
@@ -61,6 +67,7 @@ def audit(
         is_new: drop what another configuration left in `out`.
         reuse: an earlier run, or a folder of runs, whose scores are taken over where nothing changed; looked at when
             the run begins, not when it is resumed.
+        retries_crashed: try images again that were given up because their workers were lost.
 
     Raises:
         AuditError: the configuration, the dataset, the model or the run folder is wrong.
@@ -70,6 +77,8 @@ def audit(
     with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
         plan = _plan(config, progress)
         _prepare(run, config, plan, is_new=is_new)
+        if retries_crashed:
+            progress.say(f"{forget_crashed(run)} images that lost their workers are tried again")
         work = _reuse(run, work_of(config, out, plan), plan, reuse, progress)
         _score(run, work, incremental.left_to_score(run, plan), crew, progress)
         tables = run.merge_shards(_places(plan))

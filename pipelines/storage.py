@@ -75,6 +75,14 @@ class ShardFolder:
         """Forgets that a worker took this shard up."""
         _remove(self._begun(index))
 
+    def forget(self, index: int) -> None:
+        """Removes a finished shard, so that it is worked on again."""
+        _remove(self.path / f"{index:05d}")
+
+    def forget_all(self) -> None:
+        """Removes every shard of the phase."""
+        _remove(self.path)
+
     def write(self, index: int, frames: Mapping[str, pd.DataFrame]) -> None:
         """Stores the tables of one shard, whole or not at all; a shard that exists already is kept."""
         final = self.path / f"{index:05d}"
@@ -212,7 +220,7 @@ class Run:
 
     def begin_sampling(self, fingerprint: str) -> None:
         """Makes the folder ready for draws by these limits; draws by others may have stopped elsewhere."""
-        self._begin(self.attributed, fingerprint, lambda: _remove(self.attributed.path))
+        self._begin(self.attributed, fingerprint, self.attributed.forget_all)
 
     def begin_discovery(self, fingerprint: str) -> None:
         """Makes the folder ready for this search; what another one found is dropped, and the interventions on it."""

@@ -71,6 +71,13 @@ def command(
     force_new: Annotated[
         bool, typer.Option("--force-new", help="Drop what another audit left in the run folder.")
     ] = False,
+    retry_crashed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-crashed",
+            help="Try images again that are in quarantine because their workers were lost, say for want of memory.",
+        ),
+    ] = False,
 ) -> int:
     """Audit a model on a dataset; resumes by itself where it was interrupted."""
     from pipelines.parts import parse_part
@@ -94,11 +101,23 @@ def command(
         raise ConfigError(
             "--reuse takes scores over from an earlier run, and --shard is a part of one; give one of them"
         )
+    if shard is not None and retry_crashed:
+        raise ConfigError(
+            "--retry-crashed finishes a whole run, and --shard is a part of one; merge the parts, then give "
+            "--retry-crashed to `rightreasons run` on the merged run"
+        )
     if shard is not None:
         part = parse_part(shard)
         n_own, n_all = score_part(loaded, folder, part, progress=Progress(console), is_new=force_new)
         tell_path(f"Part {part.number} of {part.of}: {n_own} of {n_all} samples", folder, console)
         return DONE
-    finished = audit(loaded, folder, progress=Progress(console), is_new=force_new, reuse=reuse)
+    finished = audit(
+        loaded,
+        folder,
+        progress=Progress(console),
+        is_new=force_new,
+        reuse=reuse,
+        retries_crashed=retry_crashed,
+    )
     tell(finished, folder / "report" / "index.html", console)
     return DONE

@@ -14,7 +14,7 @@ from audit.types import Sample
 from pipelines.config import RunConfig, RunConfigSection
 from pipelines.engine import ShardRecord, Work
 from pipelines.engines.local import Local
-from pipelines.execute import Crew, Tasks, execute
+from pipelines.execute import Crew, Tasks, execute, forget_crashed
 from pipelines.shards import Shard
 from pipelines.storage import Run
 
@@ -29,6 +29,8 @@ def score(work: Work, samples) -> dict[str, pd.DataFrame]:
             sample.sample_id.startswith("once") and not marker.exists()
         ):
             marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sample.sample_id == "short" and (work.out / "memory is short").exists():
             os.kill(os.getpid(), signal.SIGKILL)
         if sample.sample_id.startswith("hang") and not marker.exists():
             marker.touch()
@@ -117,6 +119,26 @@ def test_the_one_image_that_kills_workers_is_found_and_quarantined(tmp_path):
     assert tables["quarantine"][["sample_id", "reason"]].values.tolist() == [["poison", "worker crash"]]
     # Twice with its shard, then 8 -> 4 -> 2 -> 1: at most 3 + log2(8) workers are spent on it.
     assert (tmp_path / "log").read_text().split().count("1") == 2
+
+
+def test_an_image_given_up_for_a_passing_reason_is_tried_again_when_that_is_asked_for(tmp_path):
+    # Neither shard nor image can be scored while the machine is short of memory; "a" was scored before.
+    shards = shards_of(("a",), ("short", "b"))
+    run = Run(tmp_path)
+    with Crew(local(1), PATIENCE) as crew:
+        (tmp_path / "memory is short").touch()
+        execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
+        assert list(run.merge_shards()["quarantine"]["sample_id"]) == ["short"]
+        (tmp_path / "memory is short").unlink()
+        execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
+        assert list(run.merge_shards()["predictions"]["sample_id"]) == ["a", "b"]
+        assert forget_crashed(run) == 1
+        assert run.finished_shards() == {0}
+        execute(work_in(tmp_path), shards, crew, lambda _: None, Tasks(audit, score))
+    tables = run.merge_shards()
+    assert list(tables["predictions"]["sample_id"]) == ["a", "short", "b"]
+    assert len(tables["quarantine"]) == 0
+    assert (forget_crashed(run), run.finished_shards()) == (0, {0, 1})
 
 
 def test_a_worker_that_hangs_is_replaced(tmp_path):
