@@ -118,10 +118,15 @@ class Root:
 
     def _leaves(self, path: Path) -> bool:
         """Whether symbolic links lead out of the folder; the answer for a parent folder is kept."""
-        here, path = self.path.resolve(), place_of(path)[0]
+        here, path = _real(self.path), place_of(path)[0]
         if path.parent not in self._parents:
-            self._parents[path.parent] = not path.parent.resolve().is_relative_to(here)
-        return self._parents[path.parent] or (path.is_symlink() and not path.resolve().is_relative_to(here))
+            self._parents[path.parent] = not _real(path.parent).is_relative_to(here)
+        return self._parents[path.parent] or (path.is_symlink() and not _real(path).is_relative_to(here))
+
+
+def _real(path: Path) -> Path:
+    """The path without symbolic links; of links that lead in a circle what is left, where Path.resolve raises."""
+    return Path(os.path.realpath(path))
 
 
 def root_of(folder: Path, config: DataConfig) -> Root:

@@ -12,6 +12,7 @@ from audit.errors import DatasetError
 from audit.types import FOREGROUND, MaskFile, Outline, RunLengths, Sample
 from pipelines.config import DataConfig
 from pipelines.geometry import Geometry
+from pipelines.images import ImageFault, decode
 from pipelines.readers._annotations import Fault
 from pipelines.readers.coco import Coco
 from pipelines.readers.image_folder import ImageFolder
@@ -154,6 +155,16 @@ def test_configured_masks_mirror_the_images_and_a_missing_one_is_still_expected(
     assert [entry.foreground.mask.path for entry in entries] == [
         str(tmp_path / "m" / name) for name in ("cat/a.png", "cat/b.webp", "cat/c.png")
     ]
+
+
+def test_links_in_a_circle_are_a_sample_without_a_file_and_cost_no_other(tmp_path):
+    touch(tmp_path, "photos/cat/a.jpg")
+    (tmp_path / "photos/cat/b.jpg").symlink_to("c.jpg")
+    (tmp_path / "photos/cat/c.jpg").symlink_to("b.jpg")
+    entries = read(ImageFolder, tmp_path / "photos")
+    assert ids(entries) == ["cat/a.jpg", "cat/b.jpg", "cat/c.jpg"]
+    with pytest.raises(ImageFault, match=r"missing image.*there is no such file"):
+        decode(Path(entries[1].image_path), exif="apply", alpha="white", max_pixels=100)
 
 
 def test_a_link_out_of_the_folder_is_refused_unless_allowed(tmp_path):
