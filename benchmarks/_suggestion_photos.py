@@ -69,7 +69,7 @@ def garments(data: Path, out: Path) -> Garments:
     stored = out / "photographs" / "features.npy"
     if not stored.exists():
         stored.parent.mkdir(parents=True, exist_ok=True)
-        seen = _features(body(data), paths.reshape(-1))
+        seen = _features(body(data), paths.reshape(-1).tolist())
         np.save(stored, seen.reshape(*paths.shape, -1))
     return Garments(
         labels=np.array([CLASSES.index(label) for label in bare["label"]]),
