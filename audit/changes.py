@@ -14,6 +14,7 @@ from scipy import stats
 
 from audit import statistics
 from audit._pairs import ACCURACY, MASS_INSIDE, MASS_ON, Pairs, all_pairs, match
+from audit.lost_and_won import count
 from audit.retraining import SeedNoise, seed_noise
 from audit.types import AuditRun, ChangeKind, ChangeLimits, ClassChange, Comparison, Interval
 
@@ -55,6 +56,7 @@ def compare(
         differences=tuple(differences),
         limits=limits,
         seed_noise=noise or {},
+        hits=count(reference, candidate, {sample_id for ids in unpaired.values() for sample_id in ids}),
     )
 
 

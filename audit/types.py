@@ -421,6 +421,31 @@ class ClassChange:
 
 
 @dataclass(frozen=True)
+class Hits:
+    """Right predictions over all pairs of samples.
+
+    Attributes:
+        n: pairs, at least 1.
+        reference, candidate: shares of right predictions.
+        lost: pairs that only the reference has right.
+        won: pairs that only the candidate has right.
+        p_value: two-sided, of the exact sign test on lost and won; 1 where nothing changed.
+    """
+
+    n: int
+    reference: float
+    candidate: float
+    lost: int
+    won: int
+    p_value: float
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether more were lost than won, and not by chance (p of at most 0.05)."""
+        return self.lost > self.won and self.p_value <= 0.05
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two finished runs held against each other.
 
@@ -434,6 +459,7 @@ class Comparison:
         limits: the lines that were drawn.
         seed_noise: by class, method and statistic, what another seed of the same training brings; empty where
             it is unknown.
+        hits: right predictions over all pairs; None without any.
     """
 
     reference: AuditRun
@@ -445,3 +471,4 @@ class Comparison:
     differences: tuple[str, ...]
     limits: ChangeLimits
     seed_noise: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    hits: Hits | None = None

@@ -16,7 +16,6 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from audit import lost_and_won
 from audit import tables as schema
 from audit.changes import compare
 from audit.errors import ConfigError, RunError
@@ -232,7 +231,7 @@ def tell(comparison: Comparison, page: Path, console: Console) -> None:
     console.print(f"[{SIGNS[gravest][1]}]{escape(first)}[/]", highlight=False)
     for sentence in others:
         console.print(escape(sentence), highlight=False)
-    hits = lost_and_won.count(comparison)
+    hits = comparison.hits
     if hits and hits.is_loss:
         counts = f"{hits.lost} of {hits.n} predictions were lost and {hits.won} won"
         console.print(f"[red]Beside that, {counts} (p = {hits.p_value:.2g}).[/]", highlight=False)

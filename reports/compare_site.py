@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from audit import lost_and_won
 from audit.types import IGNORE, ChangeKind, ClassChange, Comparison, Exemplar
 from reports import change_words, charts, environment, figures, single_site, views
 from reports.sheets import Small
@@ -98,7 +97,7 @@ def render(
         "comparison": comparison,
         "compared": _class_views(comparison, pairs, files),
         "headline": change_words.headline(comparison),
-        "hits": lost_and_won.count(comparison),
+        "hits": comparison.hits,
         "reports": links or {},
         "scale": charts.scale_for(end for change in comparison.changes for end in (change.low, change.high)),
         "unpaired": [(why, len(ids), ids[:_IDS_SHOWN]) for why, ids in comparison.unpaired.items()],

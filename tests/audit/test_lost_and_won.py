@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from audit import lost_and_won
 from audit.changes import compare
 from audit.types import ChangeLimits
 from reports import compare_site
@@ -31,7 +30,7 @@ def compared(n_reference_wrong, n_candidate_wrong, n=60):
     ],
 )
 def test_lost_and_won_by_hand(wrong, lost, won, p_value, is_loss):
-    hits = lost_and_won.count(compared(*wrong))
+    hits = compared(*wrong).hits
     assert (hits.n, hits.lost, hits.won, hits.is_loss) == (60, lost, won, is_loss)
     assert hits.p_value == pytest.approx(p_value)
     assert (hits.reference, hits.candidate) == (1 - wrong[0] / 60, 1 - wrong[1] / 60)
@@ -39,14 +38,14 @@ def test_lost_and_won_by_hand(wrong, lost, won, p_value, is_loss):
 
 def test_samples_without_a_partner_do_not_count():
     few, many = run_of({"shoe": [0.5] * 20}), run_of({"shoe": [0.5] * 30}, wrong={"shoe": 2})
-    hits = lost_and_won.count(compare(few, many, LIMITS))
+    hits = compare(few, many, LIMITS).hits
     assert (hits.n, hits.lost) == (20, 2)
     assert hits.candidate == 0.9
 
 
 def test_no_pair_no_count():
     none = compare(run_of({"shoe": [0.5] * 3}), run_of({"boot": [0.5] * 3}), LIMITS)
-    assert lost_and_won.count(none) is None
+    assert none.hits is None
 
 
 def test_the_page_says_what_was_lost_and_which_run_is_which():
