@@ -76,17 +76,17 @@ class Finding:
         """Whether it is known not to be bound to the class; an interval that is merely wide does not tell.
 
         A class that shows it no more often than others may have few others: the interval counts, not its middle,
-        and it must end below the association that suggestions aim at.
+        and it must end below `unbound`.
         """
         is_known = min(self.n_class, self.n_others) >= limits.minimum_samples
-        return is_known and self.association.high <= limits.association_targets[0]
+        return is_known and self.association.high <= limits.unbound
 
     def is_rare(self, limits: VerdictLimits) -> bool:
         """Whether so few samples show it that no verdict on the class can rest on them, and nothing accuses it.
 
         Few of many: nine of ten are most of the class, however few.
         """
-        most = limits.association_targets[0] * self.n_class
+        most = limits.unbound * self.n_class
         is_seldom = self.n_with < limits.minimum_samples and self.n_with <= most
         return is_seldom and not self.is_associated(limits) and not self.passes_screen(limits)
 

@@ -4,7 +4,7 @@ Source: the choice is the greedy farthest-first rule of Gonzalez 1985, its dista
 picture is what is asked for.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -107,24 +107,13 @@ class Choice:
 
 
 def asks(
-    verdicts: Sequence[ClassVerdict],
-    suggestions: Sequence[Suggestion],
-    classes: Sequence[str],
-    properties: Collection[str] = (),
+    verdicts: Sequence[ClassVerdict], suggestions: Sequence[Suggestion], classes: Sequence[str]
 ) -> tuple[Ask, ...]:
     """What a run's suggestions ask of a pool; one for each side of a confound, and one for each undecided class.
 
     Photos with a confound may be of any class that is not bound to it itself, unless all are.
-
-    Args:
-        verdicts: of the run.
-        suggestions: of the run.
-        classes: of the model.
-        properties: confounds that are global properties. Where classes share one, only the class that is bound to it
-            most asks: when most photos of one class are dark, those of the others are bright, and it is dark photos of
-            the others, bright ones of the first that loosen either bond.
     """
-    flagged = _flagged(verdicts, properties)
+    flagged = _flagged(verdicts)
     counts = {(s.label, s.kind, s.confound): s.n_to_add for s in suggestions}
     found: list[Ask] = []
     taken: set[tuple[str, str]] = set()
@@ -146,9 +135,8 @@ def asks(
     return tuple(found)
 
 
-def _flagged(verdicts: Sequence[ClassVerdict], properties: Collection[str]) -> dict[tuple[str, str], float]:
+def _flagged(verdicts: Sequence[ClassVerdict]) -> dict[tuple[str, str], float]:
     """Flagged classes with their confounds that can be told, and the largest effect that was measured of each."""
-    bonds: dict[tuple[str, str], float] = {}
     effects: dict[tuple[str, str], float] = {}
     for v in verdicts:
         # Whose background a picture stands on, nothing tells.
@@ -156,14 +144,11 @@ def _flagged(verdicts: Sequence[ClassVerdict], properties: Collection[str]) -> d
             continue
         assert v.confound is not None
         key = (v.label, v.confound)
-        bonds[key] = max(bonds.get(key, -1.0), v.association)
-        measured = [one for one in (effects.get(key, 0.0), v.necessity, v.sufficiency) if one > 0]
-        effects[key] = max(measured, default=0.0)
-    most = {thing: max(bonds[key] for key in bonds if key[1] == thing) for _, thing in bonds}
+        effects[key] = max(
+            one for one in (0.0, effects.get(key, 0.0), v.necessity, v.sufficiency) if one >= 0
+        )
     least = min((effect for effect in effects.values() if effect), default=1.0)
-    return {
-        key: effects[key] or least for key in bonds if key[1] not in properties or bonds[key] == most[key[1]]
-    }
+    return {key: effect or least for key, effect in effects.items()}
 
 
 def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray, n: int) -> Choice:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -79,14 +79,12 @@ def suggest(
         For each flagged class and confound up to two suggestions, one for each side; none where the
         association is at the target already or there is no other class. Classes that share a confound are
         solved together, since what one gets changes what the others are compared with; photos that a third
-        class gets serve all of them. For each class that no method flags and one leaves undecided a suggestion of
-        representative photos.
+        class gets serve all of them. Of classes that share a global property only the one that is bound to it most
+        asks: when most photos of one class are dark, those of the others are bright, and dark photos of the others and
+        bright ones of the first loosen every bond. For each class that no method flags and one leaves undecided a
+        suggestion of representative photos.
     """
-    flagged = dict.fromkeys(
-        (verdict.label, verdict.confound)
-        for verdict in verdicts
-        if verdict.confound is not None and verdict.status in (Status.SUSPECT, Status.SPURIOUS)
-    )
+    flagged = _flagged(verdicts, set(tables["confounds"]["confound"]) | {WHOLE_BACKGROUND})
     groups: dict[str, list[_Finding]] = {}
     for label, confound in flagged:
         bound = {other for other, thing in flagged if thing == confound}
@@ -99,6 +97,20 @@ def suggest(
             if key not in wishes or wish.n_to_add > wishes[key].n_to_add:
                 wishes[key] = wish
     return (*wishes.values(), *_representative(verdicts, tables["predictions"]))
+
+
+def _flagged(verdicts: Sequence[ClassVerdict], things: Collection[str]) -> Sequence[tuple[str, str]]:
+    """Flagged classes with their confounds; of a property, which is no thing, the class that is bound to it most."""
+    bound: dict[tuple[str, str], float] = {}
+    for verdict in verdicts:
+        if verdict.confound is not None and verdict.status in (Status.SUSPECT, Status.SPURIOUS):
+            key = (verdict.label, verdict.confound)
+            bound[key] = max(bound.get(key, -1.0), verdict.association)
+    return [
+        (label, confound)
+        for (label, confound), own in bound.items()
+        if confound in things or own == max(other for (_, name), other in bound.items() if name == confound)
+    ]
 
 
 def _representative(verdicts: Sequence[ClassVerdict], predictions: pd.DataFrame) -> Iterator[Suggestion]:

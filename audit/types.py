@@ -272,6 +272,7 @@ class VerdictLimits:
         minimum_lift: density lift of a confound that the screen asks for.
         association_targets: associations that suggestions aim at; the first one gives `n_to_add`.
         accepted: confounds a team accepts, {class: {confound: reason}}.
+        unbound: an association that surely lies below binds nothing to a class.
     """
 
     q: float
@@ -282,6 +283,7 @@ class VerdictLimits:
     minimum_lift: float
     association_targets: tuple[float, ...]
     accepted: Mapping[str, Mapping[str, str]]
+    unbound: float = 0.25
 
 
 @dataclass(frozen=True)

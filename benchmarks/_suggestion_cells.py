@@ -10,15 +10,16 @@ which would bury what some thirty photos do.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from audit.suggestions import WITH
+from audit.suggestions import REPRESENTATIVE, WITH, suggest
+from audit.types import Suggestion
 from benchmarks._planted_cells import PLANTED, RUN, Cell, Studio, assigned, audit_photos, shares, truth, work
 from benchmarks._planted_models import Weights, seen
 from benchmarks._planted_world import CLASSES, CUES, Scene, photo, scene
@@ -34,6 +35,8 @@ BUDGETS = (40,)
 TRAININGS = (0, 1)
 """Seeds of the trainings whose accuracies are averaged."""
 N_STEPS_ON = 120
+N_AUDITED_AGAIN = 200
+"""Photos of a class on which a mended network is judged."""
 FIRST_POOLED, FIRST_TESTED, FIRST_ADDED = 200_000, 300_000, 400_000
 """Numbers of the first photos of a class, so that no photo is in two sets."""
 
@@ -187,25 +190,31 @@ def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:
     """The verdict before, and after exactly the suggested counts were added; made or read.
 
     The network learns anew from the old photos and those that are asked for, in proportion to those that it learned
-    from before, and is audited on the same photos as before.
+    from before, as often each as before; it is audited on more photos than before, of the same kind, since with few
+    even a network that never saw the cue is left undecided.
     """
     stored = studio.settings.out / "suggestions" / f"{studio.seed}-{cue.replace(' ', '_')}" / "counts.json"
     if stored.exists():
         found: dict[str, Any] = json.loads(stored.read_text(encoding="utf-8"))
         return found
+    from pipelines.config import VerdictsConfig
+    from pipelines.judge import load
     from pipelines.storage import Run
 
     cell = Cell(PLANTED, cue, STRENGTH, studio.seed)
     work(cell, studio)
     run = studio.settings.out / "cells" / cell.name / RUN
+    audited = load(Run(run))
+    wishes = suggest(audited.verdicts, audited.tables, VerdictsConfig().limits())
     images, labels = _learned(cell, studio)
-    extra, added = _asked_for(Run(run).table("suggestions"), cell, studio)
+    extra, added = _asked_for(wishes, cell, studio)
     result: dict[str, Any] = {"seed": studio.seed, "cue": cue, "before": statuses(run), "added": added}
     if added:
+        n_steps = round(studio.settings.n_steps * (1 + len(extra) / len(images)))
         images = np.concatenate([images, *(seen(shot[None]) for shot, _ in extra)])
         labels = np.concatenate([labels, [label for _, label in extra]])
         seed = 1000 * studio.seed + CUES.index(cue)
-        weights = studio.forge.train(images, labels, n_steps=studio.settings.n_steps, seed=seed)
+        weights = studio.forge.train(images, labels, n_steps=n_steps, seed=seed)
         result |= _audited_again(cell, studio, weights, stored.parent / "after")
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.write_text(json.dumps(result), encoding="utf-8")
@@ -213,31 +222,36 @@ def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:
 
 
 def _asked_for(
-    wishes: pd.DataFrame, cell: Cell, studio: Studio
+    wishes: Sequence[Suggestion], cell: Cell, studio: Studio
 ) -> tuple[list[tuple[np.ndarray, int]], dict[str, int]]:
-    """New photos, as suggested: (photo, label); and how many of each kind."""
+    """New photos, as suggested: (photo, label); and how many of each kind. Photos that only decide are not added."""
     found: list[tuple[np.ndarray, int]] = []
     added: dict[str, int] = {}
-    for wish in wishes.itertuples():
+    for wish in wishes:
+        if wish.kind == REPRESENTATIVE:
+            continue
         n = round(wish.n_to_add * studio.settings.n_train / wish.n_class)
-        has_cue = wish.kind == WITH
+        # Either kind contradicts what was learned: the first class without the cue, any other with it.
+        has_cue = wish.label != CLASSES[0]
         # Photos of other classes are spread over all of them, as the text says.
-        names = CLASSES[1:] if has_cue else (wish.label,)
+        names = CLASSES[1:] if has_cue and wish.kind == WITH else (wish.label,)
         for place in range(n):
             label = CLASSES.index(names[place % len(names)])
-            drawn = scene(cell.seed, label, FIRST_ADDED + 10_000 * has_cue + place)
+            drawn = scene(cell.seed, label, FIRST_ADDED + len(found))
             found.append((photo(drawn, cell.cue if has_cue else None), label))
         added[f"{wish.label}, {wish.kind}, {wish.confound}"] = n
     return found, added
 
 
 def _audited_again(cell: Cell, studio: Studio, weights: Weights, folder: Path) -> dict[str, Any]:
-    """Verdict and truth of a mended network on the photos that were audited before."""
+    """Verdict and truth of a mended network."""
     folder.mkdir(parents=True, exist_ok=True)
     studio.forge.save(weights, folder / "model.keras", CLASSES)
+    settings = replace(studio.settings, n_audited=N_AUDITED_AGAIN, out=studio.settings.out / "again")
+    larger = Studio(studio.seed, settings, studio.forge)
     rng = np.random.default_rng([cell.seed, CUES.index(cell.cue), 23])
-    has_cue = assigned(shares(cell.strength), studio.settings.n_audited, rng)
+    has_cue = assigned(shares(cell.strength), N_AUDITED_AGAIN, rng)
     for cue in (None, cell.cue):
-        studio.write(cue)
-    audit_photos(cell, studio, has_cue, folder)
-    return {"after": statuses(folder / RUN), "truth": truth(cell, studio, weights)[CLASSES[0]]}
+        larger.write(cue)
+    audit_photos(cell, larger, has_cue, folder)
+    return {"after": statuses(folder / RUN), "truth": truth(cell, larger, weights)[CLASSES[0]]}

@@ -237,9 +237,13 @@ class VerdictsConfig(_Section):
         1.5, ge=1, description="mass over area of a confound that the screen asks for"
     )
     association_targets: list[float] = Field(
-        [0.25, 0.5, 0.1],
+        [0.1, 0.25, 0.5],
         min_length=1,
-        description="associations that suggestions aim at; the first gives n_to_add",
+        description="associations that suggestions aim at; the first gives n_to_add: a network that may lean on a "
+        "weaker bond still does",
+    )
+    unbound: float = Field(
+        0.25, gt=0, lt=1, description="an association that surely lies below binds nothing to a class"
     )
     accepted: dict[str, dict[str, str]] = Field(
         {}, description='confounds a team accepts: {class = {confound = "reason"}}'
@@ -256,6 +260,7 @@ class VerdictsConfig(_Section):
             minimum_lift=self.minimum_lift,
             association_targets=tuple(self.association_targets),
             accepted=self.accepted,
+            unbound=self.unbound,
         )
 
 

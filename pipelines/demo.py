@@ -195,8 +195,6 @@ def audit_config(out: Path, manifest: Path, model: Path) -> RunConfig:
         "model": {"path": model.absolute(), "classes": list(CLASSES)},
         "attributions": {"methods": list(METHODS)},
         "confounds": {"use": ["faces"]},
-        # A network that may lean on a weak bond still does, so the bond is to be loosened well.
-        "verdicts": {"association_targets": [0.1, 0.25, 0.5]},
         "run": {"workers": 0, "batch_size": 25, "cache": (out / "photos" / "found").absolute()},
     }
     return validate(values, where="demo")

@@ -14,7 +14,6 @@ from audit.bonds import bonds
 from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
 from audit.pool_reading import Known, Look, Without
-from audit.properties._all import global_properties
 from audit.risk import predict_risks
 from audit.types import AuditRun, Sample
 from pipelines.config import ConfoundsConfig, RunConfig, validate
@@ -73,7 +72,7 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         DatasetError: the pool holds no picture.
     """
     finished = load(run)
-    wishes = asks(finished.verdicts, finished.suggestions, finished.classes, tuple(global_properties()))
+    wishes = asks(finished.verdicts, finished.suggestions, finished.classes)
     if not wishes:
         raise RunError(
             f"{run.path}: expected findings that ask for photos, found none: no class is flagged for a thing that can "

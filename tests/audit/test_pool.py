@@ -84,17 +84,6 @@ def test_classes_bound_to_the_same_confound_are_not_wanted_with_it():
     ]
 
 
-def test_of_classes_that_share_a_property_the_one_that_is_bound_to_it_most_asks():
-    # Shirts are dark, so hats are bright by comparison: bright shirts and dark hats loosen both.
-    verdicts = [
-        replace(verdict("hat", "brightness"), association=0.4),
-        replace(verdict("shirt", "brightness"), association=0.9),
-    ]
-    wishes = [wish(name, kind, 5, "brightness") for name in ("hat", "shirt") for kind in (WITHOUT, WITH)]
-    found = asks(verdicts, wishes, CLASSES, properties=("brightness",))
-    assert [(a.label, a.kind) for a in found] == [("shirt", WITHOUT), ("shirt", WITH)]
-
-
 def test_what_moves_the_model_more_gets_more_of_the_budget():
     verdicts = [
         replace(verdict("shirt"), necessity=0.6, sufficiency=0.2),

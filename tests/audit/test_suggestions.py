@@ -225,6 +225,12 @@ def test_a_tint_is_balanced_by_photos_with_and_without_it():
     assert f"{with_.n_to_add} shoes photos with a colour cast above 0.1 (now 0 of 20)" in without.text
     assert set(without.exemplars) == set()
     assert with_.exemplars[0].startswith("t-shirt")
+    # Shoes are bound to the lack of it; the same photos loosen that bond.
+    bound = [
+        dataclasses.replace(verdict(label, Status.SPURIOUS, "colour cast"), association=association)
+        for label, association in (("shoes", 0.8), ("t-shirt", 0.9))
+    ]
+    assert suggest(bound, tables, limits(0.5)) == (without, with_)
 
 
 def test_a_file_type_is_balanced_by_its_name():
