@@ -39,18 +39,18 @@ GRADIENTS = ("gradients", "directional", "layer")
 """Purposes of `Classifier._run` that take a gradient; the others are forward passes."""
 
 
-def options_of(text: str | None, n_images: int, **numbers: int | float) -> argparse.Namespace:
+def options_of(text: str | None, n_images: int, **others: float | str) -> argparse.Namespace:
     """The command line of a script that measures audits.
 
     Args:
         text: what the script is about.
         n_images: images that are drawn unless told otherwise.
-        numbers: further options, by name, with their defaults.
+        others: further options, by name, with their defaults.
     """
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", dest="settings", action="append", default=[])
-    for name, default in {"images": n_images, **numbers}.items():
+    for name, default in {"images": n_images, **others}.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     return parser.parse_args()
 
