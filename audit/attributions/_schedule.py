@@ -93,7 +93,7 @@ class _Schedule:
         self._waiting = iter(range(work.n_walks))
         self._under_way: list[_Walker] = []
         self._n_busy = 0
-        self._has_failed = False
+        self._is_over = False
         self._changed = threading.Condition()
 
     def run(self) -> None:
@@ -104,15 +104,19 @@ class _Schedule:
                 asked = [walker.asked[place] for walker, place in rows]
                 self._deliver(rows, self._work.evaluate(numbers, asked))
         except BaseException:
-            with self._changed:
-                self._has_failed = True
-                self._changed.notify_all()
+            self.stop()
             raise
+
+    def stop(self) -> None:
+        """No thread takes further rows."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
 
     def _take(self) -> list[tuple[_Walker, int]]:
         """A full call; fewer rows where nothing under way can add to them; none at the end."""
         with self._changed:
-            while not self._has_failed:
+            while not self._is_over:
                 self._start_walks()
                 n_held = sum(walker.n_held for walker in self._under_way)
                 going = self._under_way if n_held < 2 * self._n_allowed else self._under_way[:1]
@@ -177,6 +181,11 @@ def finish(work: Work, *, batch_size: int, callers: int) -> list[Any]:
         schedule.run()
     else:
         with ThreadPoolExecutor(callers) as pool:
-            for thread in [pool.submit(schedule.run) for _ in range(callers)]:
-                thread.result()
+            threads = [pool.submit(schedule.run) for _ in range(callers)]
+            try:
+                for thread in threads:
+                    thread.result()
+            except BaseException:
+                schedule.stop()  # an interrupt ends the waiting, and the pool would wait for every walk
+                raise
     return [schedule.results[number] for number in range(work.n_walks)]

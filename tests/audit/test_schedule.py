@@ -1,5 +1,8 @@
 """Who computes which row when changes no map, and no image is an answer too."""
 
+import _thread
+import time
+
 import numpy as np
 import pytest
 
@@ -87,3 +90,21 @@ def test_a_failing_call_ends_the_others_and_is_raised():
 
     with pytest.raises(ValueError, match="row of walk 5"):
         finish(work, batch_size=2, callers=2)
+
+
+def test_an_interrupt_ends_the_calls_that_are_not_under_way():
+    calls = []
+
+    def evaluate(numbers, rows):
+        calls.append(numbers)
+        if len(calls) == 3:
+            _thread.interrupt_main()
+        time.sleep(0.005)
+        return rows
+
+    work = Work(2000, lambda number: countdown(1), evaluate, value_bytes=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(work, batch_size=2, callers=2)
+    # Of a thousand calls; a busy machine may bring the interrupt to the waiting thread a little late.
+    assert len(calls) < 500
