@@ -1,12 +1,13 @@
 """Which predictions are probably wrong: a calibrated probability for every sample, label or not, with its reason.
 
-A logistic regression on what `audit.features` says of pictures, fitted on the labelled samples of a run and read out of
-fold: no sample's risk knows its own label. How much anything beside the model's own confidence may say is chosen by
-what it adds on samples that the fit has not seen, so that a run with few errors stays with confidence.
+Where no confound is known to pull, a logistic regression on what `audit.features` says of pictures, fitted on the
+labelled samples of a run and read out of fold: no sample's risk knows its own label. How much anything beside the
+model's own confidence may say is chosen by what it adds on samples that the fit has not seen, so that a run with few
+errors stays with confidence. Where confounds pull, see `audit.risk_pulled`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,23 +20,21 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from audit.risk_inputs import (
-    CONFIDENCE,
+    MOST_LOG_ODDS,
     Evidence,
-    Likelihood,
     Pull,
     frequent_classes,
-    guessed_likelihoods,
     inputs_of,
-    likelihoods_of,
+    log_odds,
     usual_maps,
 )
+from audit.risk_pulled import N_FOLDS, Known, counted_risks, distinct, guessed_risks, other_risks
 from audit.risk_words import reasons_of
 from audit.tables import RISKS, frame
 from audit.types import Interval
 
 FEWEST_ERRORS = 20
 """Wrong predictions, and right ones, that a regression is fitted to; with fewer, confidence is all there is."""
-N_FOLDS = 10
 _SOLVER, _UNHELD = "newton-cholesky", 1e6
 """Quick where there are more samples than inputs; a penalty that holds nothing back."""
 _SAYS = (0.0, 0.1, 0.3, 1.0)
@@ -60,19 +59,19 @@ class RiskModel:
     """A fitted estimate of risk.
 
     Attributes:
-        pulls: known pulls of confounds.
-        likelihoods: what they mean in the run.
+        pulls: known pulls of confounds, each cue once.
+        known: the labelled samples, which pulls are weighed by in every folder anew.
         usual: mean coarse map (N_CELLS * N_CELLS,) by predicted class.
         things, classes: what has inputs of its own.
         high: the nine-tenth quantile of each input in the run, for words.
-        regression: from inputs to the probability of an error; None where there were too few errors.
-        note: why there is no regression; empty where there is one.
+        regression: from inputs to the probability of an error; None where confounds pull, or errors were too few.
+        note: why risk is no more than 1 - confidence; empty where it is.
         n: samples of the run.
         variance: mean of risk * (1 - risk) over them, for the interval of expected accuracy.
     """
 
     pulls: tuple[Pull, ...]
-    likelihoods: tuple[Likelihood, ...]
+    known: Known
     usual: Mapping[str, np.ndarray]
     things: tuple[str, ...]
     classes: tuple[str, ...]
@@ -82,18 +81,15 @@ class RiskModel:
     n: int
     variance: float
 
-    def inputs(self, evidence: Evidence, likelihoods: Sequence[Likelihood]) -> pd.DataFrame:
+    def inputs(self, evidence: Evidence) -> pd.DataFrame:
         """The regression's inputs of some pictures, by `inputs_of`."""
-        return inputs_of(evidence, self.pulls, likelihoods, self.usual, self.things, self.classes)
+        return inputs_of(evidence, self.pulls, (), self.usual, self.things, self.classes)
 
 
 def fit_risks(
     evidence: Evidence, labels: Sequence[str], pulls: Sequence[Pull]
 ) -> tuple[RiskModel, pd.DataFrame]:
     """The estimate of risk of a labelled run, and the risks of its own samples out of fold.
-
-    Where confounds are known to pull, what goes with them (which class is named, what is seen) stays out of the
-    regression: it tells errors only in data that bind them alike. What they mean in these data is counted instead.
 
     Args:
         evidence: of N samples.
@@ -102,74 +98,95 @@ def fit_risks(
 
     Returns:
         The model, fitted on all samples, for `predict_risks`; and the table RISKS, in which each sample's risk comes
-        from a fit on other samples. With fewer than FEWEST_ERRORS wrong or right predictions risk is 1 - confidence,
-        without the pulls where there are any.
+        from a fit on other samples. Where nothing pulls, and fewer than FEWEST_ERRORS predictions are wrong, or right,
+        risk is 1 - confidence. Where confounds pull, but confidence alone foretells errors of the run as well, which
+        it does where they are bound as the model learned it, the samples' risk is by confidence alone.
 
     Source: Platt 1999, Probabilistic outputs for support vector machines, for the calibration.
     """
     features, names = evidence.features, np.asarray(labels, dtype=object)
     is_wrong = names != features["predicted"].to_numpy(dtype=object)
+    pulls = distinct(evidence, pulls)
     pulled = {pull.thing for pull in pulls}
     model = RiskModel(
-        pulls=tuple(pulls),
-        likelihoods=likelihoods_of(evidence, pulls, names),
+        pulls=pulls,
+        known=Known(evidence, names),
         usual=usual_maps(features),
         things=tuple(sorted(set(map(str, evidence.things["thing"].unique())) - pulled)),
-        classes=() if pulls else frequent_classes(features),
+        classes=frequent_classes(features),
         high={},
         regression=None,
-        note=_too_few(is_wrong),
+        note="" if pulls else _too_few(is_wrong),
         n=len(features),
         variance=math.nan,
     )
-    inputs = model.inputs(evidence, model.likelihoods)
+    inputs = model.inputs(evidence)
     model = replace(model, high={str(name): float(value) for name, value in inputs.quantile(0.9).items()})
-    if model.note:
-        risks = _unfitted(model, evidence)
+    if pulls:
+        risks = _better(is_wrong, _plain(features, is_wrong), counted_risks(model.known, pulls))
+    elif model.note:
+        risks = _plain(features, is_wrong)
     else:
         x = inputs.to_numpy()
         says = _scale_of_the_rest(x, is_wrong)
-        regression = _fitted(x, is_wrong, says)
-        model = replace(model, regression=regression)
-        # Confidence alone needs two numbers, which one label in N hardly moves; folds would but shuffle its ranks.
-        is_folded = says > 0 or bool(pulls)
-        risks = (
-            _out_of_fold(model, evidence, names, is_wrong, says) if is_folded else regression.probabilities(x)
-        )
+        model = replace(model, regression=_fitted(x, is_wrong, says))
+        risks = _plain(features, is_wrong)
+        if says > 0:
+            ids = features["sample_id"].to_numpy(dtype=object)
+            risks = _out_of_fold(
+                x, is_wrong, ids, lambda known, wrong, asked: _fitted(known, wrong, says).probabilities(asked)
+            )
     if len(risks):
         model = replace(model, variance=float(np.mean(risks * (1 - risks))))
     return model, _table(model, evidence, inputs, risks)
 
 
-def _out_of_fold(
-    model: RiskModel, evidence: Evidence, labels: np.ndarray, is_wrong: np.ndarray, says: float
-) -> np.ndarray:
-    """float64 (N,): each sample's risk by likelihoods and a regression of others.
+def _plain(features: pd.DataFrame, is_wrong: np.ndarray) -> np.ndarray:
+    """float64 (N,): risks by confidence alone, out of fold where there are enough errors to calibrate it.
 
-    Folds are dealt by sample id, so that risks do not depend on the order of the dataset.
+    The calibrations of ten folds differ a little, which would shuffle neighbours. So their values are dealt out in the
+    order of confidence, which knows no label.
     """
-    order = np.argsort(evidence.features["sample_id"].to_numpy(dtype=object), kind="stable")
-    risks = np.empty(len(order))
-    for rest, held_out in _folds(0).split(order, is_wrong[order]):
-        known, asked = order[rest], order[held_out]
-        x = model.inputs(
-            evidence, likelihoods_of(_rows(evidence, known), model.pulls, labels[known])
-        ).to_numpy()
-        risks[asked] = _fitted(x[known], is_wrong[known], says).probabilities(x[asked])
+    if _too_few(is_wrong):
+        return np.asarray(1 - features["confidence"].to_numpy())
+    confidence, ids = features["confidence"].to_numpy(), features["sample_id"].to_numpy(dtype=object)
+    found = _out_of_fold(log_odds(confidence)[:, None], is_wrong, ids, _probabilities)
+    risks = np.empty(len(ids))
+    risks[np.lexsort((ids.astype(str), -confidence))] = np.sort(found)
     return risks
 
 
-def _unfitted(model: RiskModel, evidence: Evidence) -> np.ndarray:
-    """Risks without a regression: 1 - confidence, and where confounds pull, 1 - confidence without the pull."""
-    if not model.pulls:
-        return np.asarray(1 - evidence.features["confidence"].to_numpy())
-    inputs = model.inputs(evidence, guessed_likelihoods(evidence, model.pulls))
-    return np.asarray(1 / (1 + np.exp(inputs[CONFIDENCE].to_numpy())))
+def _probabilities(known: np.ndarray, wrong: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Risks of asked by a regression on known, whose two numbers need no calibration."""
+    found = LogisticRegression(C=_UNHELD, solver=_SOLVER).fit(known, wrong)
+    return np.asarray(found.predict_proba(asked)[:, 1])
 
 
-def _rows(evidence: Evidence, chosen: np.ndarray) -> Evidence:
-    """Some pictures, for `likelihoods_of`; the other tables are left as they are."""
-    return replace(evidence, features=evidence.features.iloc[chosen])
+def _better(is_wrong: np.ndarray, plain: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The other risks where their loss -log p of what happened is less by more than one standard error."""
+    happened = [np.where(is_wrong, risks, 1 - risks) for risks in (plain, other)]
+    least = math.exp(-MOST_LOG_ODDS)
+    ours, theirs = (-np.log(np.maximum(chance, least)) for chance in happened)
+    gains = ours - theirs
+    return other if gains.mean() > gains.std() / math.sqrt(len(gains)) else plain
+
+
+def _out_of_fold(
+    x: np.ndarray,
+    is_wrong: np.ndarray,
+    ids: np.ndarray,
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """float64 (N,): each sample's risk by a fit on others: (their inputs, whether wrong, inputs asked) -> risks.
+
+    Folds are dealt by sample id, so that risks do not depend on the order of the dataset.
+    """
+    order = np.argsort(ids, kind="stable")
+    risks = np.empty(len(order))
+    for rest, held_out in _folds(0).split(order, is_wrong[order]):
+        known, asked = order[rest], order[held_out]
+        risks[asked] = fit(x[known], is_wrong[known], x[asked])
+    return risks
 
 
 def _too_few(is_wrong: np.ndarray) -> str:
@@ -190,33 +207,40 @@ def predict_risks(model: RiskModel, evidence: Evidence) -> pd.DataFrame:
         model: of `fit_risks`.
         evidence: of the pictures, by `features.score_features` of the same classifier.
     """
-    inputs = model.inputs(evidence, guessed_likelihoods(evidence, model.pulls))
-    if model.regression is None:
-        risks = _unfitted(model, evidence)
-    elif len(inputs):
-        risks = model.regression.probabilities(inputs.to_numpy())
-    else:
+    inputs = model.inputs(evidence)
+    if not len(inputs):
         risks = np.empty(0)
+    elif model.pulls:
+        risks = guessed_risks(model.known, model.pulls, evidence)
+    elif model.regression is None:
+        risks = np.asarray(1 - evidence.features["confidence"].to_numpy())
+    else:
+        risks = model.regression.probabilities(inputs.to_numpy())
     return _table(model, evidence, inputs, risks)
 
 
-def expected_accuracy(model: RiskModel, risks: np.ndarray, level: float) -> Interval:
+def expected_accuracy(model: RiskModel, evidence: Evidence, risks: np.ndarray, level: float) -> Interval:
     """Share of the predictions that are probably right, with its interval; NaN throughout for no picture.
 
-    The interval holds the chance of these pictures and that of the run's samples, which the calibration rests on.
+    The interval holds the chance of these pictures and that of the run's samples, which the calibration rests on. Where
+    confounds pull it also reaches to what would be right, were they to mean nothing here, unless the pictures speak
+    clearly against that: what they mean is guessed.
     It cannot hold what neither confidence nor maps show: pictures of a kind that the run has not.
 
     Args:
         model: of `fit_risks`.
+        evidence: of N pictures.
         risks: float (N,), of `predict_risks`.
         level: confidence, such as 0.95.
     """
     if len(risks) == 0:
         return Interval(math.nan, math.nan, math.nan)
-    mean = float(1 - np.mean(risks))
+    means = [float(1 - np.mean(risks))]
+    if model.pulls:
+        means += [float(1 - np.mean(one)) for one in other_risks(model.known, model.pulls, evidence)]
     variance = float(np.mean(risks * (1 - risks))) / len(risks) + model.variance / model.n
     margin = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
-    return Interval(mean, max(0.0, mean - margin), min(1.0, mean + margin))
+    return Interval(means[0], max(0.0, min(means) - margin), min(1.0, max(means) + margin))
 
 
 def _folds(seed: int) -> StratifiedKFold:

@@ -19,6 +19,8 @@ from audit.types import VerdictLimits
 
 MOST_LOG_ODDS = 10.0
 """Beyond this, what a network says of its own certainty is rounding."""
+LEAST_PROBABILITY = 1e-6
+"""Below this a probability is rounding, and its logarithm would outweigh what another picture says."""
 CONFIDENCE, DISTANCE = "confidence", "unusual map"
 PRESENT, MASS, PREDICTED = "shows ", "mass on ", "predicted "
 """Beginnings of the columns that exist once a thing, or once a class."""
@@ -122,7 +124,7 @@ def _log_odds_moved(effect: Effect, rows: pd.DataFrame) -> float:
 
 def log_odds(shares: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)) of p in [0, 1], within +-MOST_LOG_ODDS."""
-    return _log_ratio(shares, 1 - shares)
+    return log_ratio(shares, 1 - shares)
 
 
 def likelihoods_of(
@@ -158,9 +160,10 @@ def guessed_likelihoods(evidence: Evidence, pulls: Sequence[Pull]) -> tuple[Like
 def even_weights(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
     """What the model says of pictures without what it learned of confounds: rows (row, class_name, weight).
 
-    Where a thing with a known pull is seen, the model is asked without it; a thing's absence speaks against its class
-    by half of the pull, which is given back. `row` is the place in `evidence.features`, and the weights of a row have
-    any common factor.
+    The pull is taken off where a thing is seen, half of it, and given back where it is not. Where the model was also
+    asked with the thing filled over, the weight is the geometric mean of both answers: a fill leaves something behind
+    or takes more away than the thing, a mean effect is not that of each picture, and the two err apart. `row` is the
+    place in `evidence.features`, and the weights of a row have any common factor.
     """
     places = pd.Series(np.arange(len(evidence.features)), index=evidence.features["sample_id"])
     rows = evidence.probabilities
@@ -168,13 +171,15 @@ def even_weights(evidence: Evidence, pulls: Sequence[Pull]) -> pd.DataFrame:
     known = [shows(evidence, pull)[row] for pull in pulls]
     is_thing = [present == 1 for pull, present in zip(pulls, known, strict=True) if math.isnan(pull.middle)]
     without = rows["without"].to_numpy()
-    is_taken_out = np.any([*is_thing, np.zeros(len(row), bool)], axis=0) & ~np.isnan(without)
-    weight = np.where(is_taken_out, without, rows["probability"])
+    is_filled = np.any([*is_thing, np.zeros(len(row), bool)], axis=0) & ~np.isnan(without)
+    moved, filled = np.maximum(rows["probability"], LEAST_PROBABILITY), np.maximum(without, LEAST_PROBABILITY)
     for pull, present in zip(pulls, known, strict=True):
-        is_gone = is_taken_out & math.isnan(pull.middle)
-        side = np.where((present == 1) & ~is_gone, 0.5, -0.5)
         applies = (rows["class_name"] == pull.label).to_numpy() & ~np.isnan(present)
-        weight = np.where(applies, weight * np.exp(-pull.log_odds * side), weight)
+        half = math.exp(pull.log_odds / 2)
+        moved = np.where(applies, np.where(present == 1, moved / half, moved * half), moved)
+        is_there = (present == 1) & ~math.isnan(pull.middle)
+        filled = np.where(applies, np.where(is_there, filled / half, filled * half), filled)
+    weight = np.where(is_filled, np.sqrt(moved * filled), moved)
     return pd.DataFrame({"row": row, "class_name": rows["class_name"].to_numpy(), "weight": weight})
 
 
@@ -279,8 +284,8 @@ def inputs_of(
     listed = evidence.probabilities.groupby("sample_id")["probability"].sum()
     unlisted = np.maximum(1 - listed.reindex(features["sample_id"]).to_numpy(), 0.0)
     columns = {
-        CONFIDENCE: _log_ratio(own, others + unlisted),
-        "margin": _log_ratio(own, second),
+        CONFIDENCE: log_ratio(own, others + unlisted),
+        "margin": log_ratio(own, second),
         "spread of the map": features["map_entropy"].to_numpy(),
         "disagreement of methods": features["disagreement"].to_numpy(),
         DISTANCE: _distance(features, usual),
@@ -294,7 +299,7 @@ def inputs_of(
     return pd.DataFrame(columns, index=features.index)
 
 
-def _log_ratio(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+def log_ratio(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """log(own / others), within +-MOST_LOG_ODDS."""
     with np.errstate(divide="ignore"):  # 0 and 1 are what the limit is for
         ratio = np.log(own) - np.log(others)

@@ -2,12 +2,14 @@
 
     python -m benchmarks.risk --out DIR [--seeds 0 1 2]              drawn photos; goes on where it was
     python -m benchmarks.risk --out DIR --minutes 7                  starts no cell after so many minutes
-    python -m benchmarks.risk --out DIR --data DATA                  the real garments too
+    python -m benchmarks.risk --out DIR --data DATA                  real photographs too (`_risk_real`)
     python -m benchmarks.risk --out DIR --only-report                the tables again from what is stored
 
-A network learns photos in which a cue is bound to one class (`_risk_cells`). It is audited twice: on photos like those
-(usual), and on photos of which half of every class show the cue (shifted). Risks are estimated with labels, out of
-fold, and without labels, by the estimate that was fitted on the usual photos.
+A network learns photos in which a cue is bound to one class (`_risk_cells`; real ones: a face, `_risk_real`). It is
+audited on photos like those (usual), and on photos of which half of every class show the cue (shifted), real ones also
+where none does, or the other class. Risks are estimated with labels, out of fold, and without labels, by the estimate
+that was fitted on the usual photos. Seed 0 of the drawn photos and the given networks were looked at while the estimate
+was made; the summary leaves seed 0 out.
 """
 
 import argparse
@@ -22,35 +24,19 @@ import numpy as np
 from audit import statistics
 from audit.risk import RiskModel, expected_accuracy, predict_risks
 from audit.risk_quality import CONFIDENT, Ranking, ranking
+from audit.types import Interval
 from benchmarks._planted_cells import Settings, Studio
 from benchmarks._planted_models import Forge
 from benchmarks._planted_world import CLASSES
 from benchmarks._risk_cells import N_PHOTOS, SHIFTED, USUAL, RiskCell, audit_quietly, work
+from benchmarks._risk_real import FOLDERS, OWN, RealCell, Wardrobe, audit_photos, real_cells
 
 CUES = ("corner patch", "border", "caption", "face", "colour cast", "darkness")
 STRENGTHS = (0.95, 1.0, 0.8)
 CONFOUNDS = ("faces", "text", "border", "corner_mark", "global")
 LEVEL = 0.95
-REAL = {
-    # name: model, manifest, confounds that are looked for
-    "garments, ten classes": ("garments10_lite0", "garments/manifest.csv", []),
-    "faces decide, bound": (
-        "tshirt_longsleeve_reads_faces",
-        "garments_face/manifest_shortcut.csv",
-        ["annotated"],
-    ),
-    "faces decide, half of each": (
-        "tshirt_longsleeve_reads_faces",
-        "garments_face/manifest_balanced.csv",
-        ["annotated"],
-    ),
-    "garments decide, half of each": (
-        "tshirt_longsleeve_reads_garments",
-        "garments_face/manifest_balanced.csv",
-        ["annotated"],
-    ),
-}
-"""Audits of real photographs."""
+GARMENTS = "garments, ten classes"
+"""An audit of real photographs in which no confound is known."""
 
 
 @dataclass(frozen=True)
@@ -102,21 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(cells: Sequence[RiskCell], out: Path, data: Path | None, until: float) -> None:
     """What is missing, real photographs first, as long as there is time."""
-    for name, (model, manifest, confounds) in REAL.items() if data else ():
-        assert data is not None
-        folder = _folder(out, name)
-        if (folder / "finished").exists() or time.monotonic() > until:
-            continue
-        audit_quietly(
-            {
-                "data": {"reader": "manifest", "path": str((data / manifest).absolute()), "splits": ["test"]},
-                "model": {"path": str((data / "models" / f"{model}.keras").absolute())},
-                "interventions": {"use": ["remove", "transplant"] if confounds else []},
-                "confounds": {"use": confounds},
-            },
-            folder,
-        )
-        (folder / "finished").touch()
+    if data:
+        _run_real(out, data, sorted({cell.seed for cell in cells}), until)
     forge, studios = Forge(len(CLASSES)), dict[int, Studio]()
     for cell in cells:
         if (out / cell.folder / "finished").exists() or time.monotonic() > until:
@@ -129,15 +102,53 @@ def _run(cells: Sequence[RiskCell], out: Path, data: Path | None, until: float) 
         print(f"{cell.folder}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
 
-def _folder(out: Path, name: str) -> Path:
-    return out / "real" / name.replace(",", "").replace(" ", "_")
+def _run_real(out: Path, data: Path, seeds: Sequence[int], until: float) -> None:
+    garments = _garments(out)
+    if not (garments / "finished").exists():
+        audit_quietly(
+            {
+                "data": {
+                    "reader": "manifest",
+                    "path": str((data / "garments" / "manifest.csv").absolute()),
+                    "splits": ["test"],
+                },
+                "model": {"path": str((data / "models" / "garments10_lite0.keras").absolute())},
+                "interventions": {"use": []},
+                "confounds": {"use": []},
+            },
+            garments,
+        )
+        (garments / "finished").touch()
+    wardrobe = Wardrobe(data, out)
+    for cell in real_cells(seeds):
+        for photos in (USUAL, *FOLDERS):
+            if time.monotonic() < until:
+                audit_photos(cell, wardrobe, photos)
+
+
+def _garments(out: Path) -> Path:
+    return out / "real" / "garments_ten_classes"
 
 
 def report(out: Path, cells: Sequence[RiskCell]) -> str:
     """The tables of everything that is finished."""
     drawn = [outcome for cell in cells for outcome in _of_cell(out, cell)]
-    real = [outcome for name in REAL for outcome in _of_real(out, name)]
-    return "\n".join([*_summary(drawn), "", *_rows("Drawn", drawn), "", *_rows("Real", real)])
+    real = list(_of_garments(out))
+    for cell in real_cells(sorted({cell.seed for cell in cells})):
+        real += _of_real(out, cell)
+    held_out = [o for o in drawn if not o.name.endswith("seed 0")]
+    of_heads = [o for o in real if o.name.startswith(OWN)]
+    return "\n".join(
+        [
+            *_summary("Drawn, seeds not looked at", held_out),
+            "",
+            *_summary("Real, our own networks", of_heads),
+            "",
+            *_rows("Drawn", drawn),
+            "",
+            *_rows("Real", real),
+        ]
+    )
 
 
 def _of_cell(out: Path, cell: RiskCell) -> Iterator[Outcome]:
@@ -152,10 +163,21 @@ def _of_cell(out: Path, cell: RiskCell) -> Iterator[Outcome]:
     yield _predicted(model, folder / SHIFTED, name, f"{SHIFTED}, unlabelled")
 
 
-def _of_real(out: Path, name: str) -> Iterator[Outcome]:
-    folder = _folder(out, name)
-    if (folder / "finished").exists():
-        yield _own(folder, name, "labelled")[1]
+def _of_garments(out: Path) -> Iterator[Outcome]:
+    if (_garments(out) / "finished").exists():
+        yield _own(_garments(out), GARMENTS, f"{USUAL}, labelled")[1]
+
+
+def _of_real(out: Path, cell: RealCell) -> Iterator[Outcome]:
+    """The estimates of one network that reads, or does not read, faces."""
+    finished = [one for one in (USUAL, *FOLDERS) if (cell.folder(out, one) / "finished").exists()]
+    if USUAL not in finished:
+        return
+    model, own = _own(cell.folder(out, USUAL), cell.title, f"{USUAL}, labelled")
+    yield own
+    for photos in finished[1:]:
+        yield _own(cell.folder(out, photos), cell.title, f"{photos}, labelled")[1]
+        yield _predicted(model, cell.folder(out, photos), cell.title, f"{photos}, unlabelled")
 
 
 def _own(folder: Path, name: str, scenario: str) -> tuple[RiskModel, Outcome]:
@@ -164,7 +186,7 @@ def _own(folder: Path, name: str, scenario: str) -> tuple[RiskModel, Outcome]:
 
     tables = _tables(folder)
     model, own = risks.fit(tables, _limits())
-    return model, _outcome(name, scenario, model, tables, own["risk"].to_numpy(), is_expected=False)
+    return model, _outcome(name, scenario, model, tables, own["risk"].to_numpy(), statistics.NOT_MEASURED)
 
 
 def _predicted(model: RiskModel, folder: Path, name: str, scenario: str) -> Outcome:
@@ -172,19 +194,19 @@ def _predicted(model: RiskModel, folder: Path, name: str, scenario: str) -> Outc
     from pipelines import risks
 
     tables = _tables(folder)
-    own = predict_risks(model, risks.evidence_of(tables))
-    return _outcome(name, scenario, model, tables, own["risk"].to_numpy(), is_expected=True)
+    evidence = risks.evidence_of(tables)
+    own = predict_risks(model, evidence)["risk"].to_numpy()
+    return _outcome(name, scenario, model, tables, own, expected_accuracy(model, evidence, own, LEVEL))
 
 
 def _outcome(
-    name: str, scenario: str, model: RiskModel, tables: dict, numbers: np.ndarray, *, is_expected: bool
+    name: str, scenario: str, model: RiskModel, tables: dict, numbers: np.ndarray, expected: Interval
 ) -> Outcome:
     from pipelines import risks
 
     wrong = risks.is_wrong(tables["predictions"], tables["features"])
     confidence = tables["features"]["confidence"].to_numpy()
     sure = confidence > CONFIDENT
-    expected = expected_accuracy(model, numbers if is_expected else np.empty(0), LEVEL)
     return Outcome(
         name,
         scenario,
@@ -211,10 +233,10 @@ def _limits():
     return VerdictsConfig().limits()
 
 
-def _summary(outcomes: Sequence[Outcome]) -> list[str]:
+def _summary(title: str, outcomes: Sequence[Outcome]) -> list[str]:
     """Means over cells, with an interval over cells."""
     lines = [
-        "| photos | confound proved | cells | AUROC of 1 - confidence | of risk | gain | AURC of 1 - confidence "
+        f"| {title} | confound proved | cells | AUROC of 1 - confidence | of risk | gain | AURC of 1 - confidence "
         "| of risk | confident errors | gain among the confident | expected accuracy covers |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -236,7 +258,7 @@ def _summary_line(scenario: str, is_proved: bool, found: Sequence[Outcome]) -> s
         "yes" if is_proved else "no",
         str(len(found)),
         *(
-            f"{np.nanmean([getattr(o.all, name).mean for o in found]):.3f}"
+            _share(float(np.mean(known)) if (known := _known(found, name)) else np.nan)
             for name in ("auroc_of_confidence", "auroc")
         ),
         gain,
@@ -248,11 +270,29 @@ def _summary_line(scenario: str, is_proved: bool, found: Sequence[Outcome]) -> s
     return f"| {' | '.join(columns)} |"
 
 
+def _known(found: Sequence[Outcome], name: str) -> list[float]:
+    """A figure of the cells that have both errors and right predictions."""
+    values = [getattr(one.all, name).mean for one in found]
+    return [value for value in values if not np.isnan(value)]
+
+
 def _mean(values: Sequence[float]) -> str:
     """Mean and interval over cells."""
     known = np.array(values)
     found = statistics.paired_difference(known, np.zeros(len(known)), LEVEL)
-    return "" if np.isnan(found.mean) else f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    return _difference(found)
+
+
+def _difference(found: Interval) -> str:
+    """A difference with its interval, which a single cell or error does not have; empty where nothing was measured."""
+    if np.isnan(found.mean):
+        return ""
+    mean = f"{found.mean:+.3f}"
+    return mean if np.isnan(found.low) else f"{mean} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def _share(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
 
 
 def _rows(title: str, outcomes: Sequence[Outcome]) -> list[str]:
@@ -266,9 +306,8 @@ def _rows(title: str, outcomes: Sequence[Outcome]) -> list[str]:
         mean, low, high = o.expected
         lines.append(
             f"| {o.name} | {o.scenario} | {o.all.n} | {o.all.n_wrong} | {o.n_pulls} "
-            f"| {o.all.auroc_of_confidence.mean:.3f} | {o.all.auroc.mean:.3f} "
-            f"| {o.all.gain.mean:+.3f} ({o.all.gain.low:+.3f} to {o.all.gain.high:+.3f}) "
-            f"| {o.confident.n}, {o.confident.n_wrong}, {o.confident.gain.mean:+.3f} "
+            f"| {_share(o.all.auroc_of_confidence.mean)} | {_share(o.all.auroc.mean)} | {_difference(o.all.gain)} "
+            f"| {o.confident.n}, {o.confident.n_wrong}, {_difference(o.confident.gain)} "
             f"| {'' if np.isnan(mean) else f'{mean:.2f} ({low:.2f} to {high:.2f})'} | {o.accuracy:.2f} |"
         )
     return lines

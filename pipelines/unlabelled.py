@@ -38,6 +38,7 @@ class Assessed:
         table: rows of `audit.tables.UNLABELLED`, the highest risk first.
         accuracy: share of the predictions that are probably right, with interval; see `expected_accuracy`.
         note: why the risks are no more than 1 - confidence; empty where they are.
+        guessed: things and properties whose meaning in the folder is guessed from its pictures.
         n_labelled: samples of the run that the estimate rests on.
         quarantine: pictures that could not be used, with the reason.
     """
@@ -45,6 +46,7 @@ class Assessed:
     table: pd.DataFrame
     accuracy: Interval
     note: str
+    guessed: tuple[str, ...]
     n_labelled: int
     quarantine: pd.DataFrame
 
@@ -98,14 +100,16 @@ def _assessed(finished: AuditRun, folder: ShardFolder, config: RunConfig, pool: 
             f"{pool}: expected pictures, could use none of {len(lost)}: {lost['detail'].iloc[0]}"
         )
     model, _ = fit(finished.tables, config.verdicts.limits())
-    risks = predict_risks(model, evidence_of(found))
+    evidence = evidence_of(found)
+    risks = predict_risks(model, evidence)
     looked = found[schema.FEATURES.name][["sample_id", "predicted", "confidence"]]
     table = risks.merge(looked, on="sample_id", validate="one_to_one").rename(columns={"sample_id": "path"})
     ordered = table.sort_values("rank", ignore_index=True)[list(schema.UNLABELLED.column_names)]
     return Assessed(
         schema.check(ordered, schema.UNLABELLED),
-        expected_accuracy(model, risks["risk"].to_numpy(), LEVEL),
+        expected_accuracy(model, evidence, risks["risk"].to_numpy(), LEVEL),
         model.note,
+        tuple(dict.fromkeys(pull.thing for pull in model.pulls)),
         model.n,
         lost,
     )
@@ -123,8 +127,13 @@ def sentences(found: Assessed) -> tuple[str, ...]:
         f"This is learned from {found.n_labelled} labelled samples of the run. Pictures of a kind that it has not can "
         "be worse than expected, and the interval does not know: label a few and look.",
     ]
+    if found.guessed:
+        said.append(
+            f"The model follows {' and '.join(found.guessed)}. What that means on these pictures is guessed from all "
+            "of them; where they leave it open, the interval reaches to what holds if it means nothing."
+        )
     if found.note:
-        said.append(f"Only confidence and what confounds are known to add to it count here: {found.note}.")
+        said.append(f"Only confidence counts here: {found.note}.")
     if len(found.quarantine):
         first = found.quarantine["detail"].iloc[0]
         n_lost = numbers.plural(len(found.quarantine), "picture", "pictures")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from audit import tables
-from audit.risk import FEWEST_ERRORS, expected_accuracy, fit_risks, predict_risks
+from audit.risk import FEWEST_ERRORS, _out_of_fold, expected_accuracy, fit_risks, predict_risks
 from audit.risk_inputs import (
     CONFIDENCE,
     corrected_probabilities,
@@ -119,7 +119,7 @@ def test_expected_accuracy_covers_the_true_one(usual):
     for bond, seed in ((USUAL, 7), (SHIFTED, 8)):
         evidence, labels, _ = drawn(1000, bond, seed=seed)
         risks = predict_risks(model, evidence)["risk"].to_numpy()
-        expected = expected_accuracy(model, risks, 0.99)
+        expected = expected_accuracy(model, evidence, risks, 0.99)
         assert expected.low <= 1 - is_wrong(evidence, labels).mean() <= expected.high
         assert expected.high - expected.low < 0.12
 
@@ -127,11 +127,11 @@ def test_expected_accuracy_covers_the_true_one(usual):
 def test_expected_accuracy_by_hand(usual):
     _, _, model, _ = usual
     # Two coins, and a run of 4 whose risks have the variance 0.16: sqrt(0.25 / 2 + 0.16 / 4) = sqrt(0.165).
-    known = replace(model, n=4, variance=0.16)
-    expected = expected_accuracy(known, np.array([0.5, 0.5]), 0.5)
+    known, (evidence, _, _) = replace(model, n=4, variance=0.16, pulls=()), drawn(2, USUAL, seed=0)
+    expected = expected_accuracy(known, evidence, np.array([0.5, 0.5]), 0.5)
     assert expected.mean == 0.5
     assert expected.high - 0.5 == pytest.approx(0.674490 * math.sqrt(0.165), rel=1e-5)
-    assert math.isnan(expected_accuracy(model, np.empty(0), 0.95).mean)
+    assert math.isnan(expected_accuracy(model, evidence, np.empty(0), 0.95).mean)
 
 
 def test_ranks_and_risks_do_not_depend_on_the_order_of_samples(usual):
@@ -155,6 +155,33 @@ def test_with_too_few_errors_risk_is_what_is_missing_to_confidence_and_says_so()
     assert model.note == "only 19 of 100 predictions are wrong, too few to learn more from than confidence"
     assert all(model.note in reason for reason in risks["reason"])
     np.testing.assert_array_equal(predict_risks(model, evidence)["risk"], risks["risk"])
+
+
+def test_risk_by_confidence_alone_ranks_as_confidence_does_and_comes_true():
+    evidence, labels, _ = drawn(600, USUAL, seed=12)
+    model, risks = fit_risks(evidence, labels, ())
+    confidence = evidence.features["confidence"].to_numpy()
+    assert model.note == ""
+    assert (np.diff(risks["risk"].to_numpy()[np.argsort(confidence)]) <= 0).all()
+    assert risks["risk"].mean() == pytest.approx(is_wrong(evidence, labels).mean(), abs=0.01)
+
+
+def test_no_sample_s_risk_comes_from_a_fit_that_knew_it():
+    x, ids = np.arange(100.0)[:, None], np.array([f"{number:03d}" for number in range(100)], dtype=object)
+    shared = _out_of_fold(x, x[:, 0] % 2 == 0, ids, lambda known, wrong, asked: np.isin(asked, known)[:, 0])
+    assert shared.sum() == 0
+
+
+def test_on_a_run_that_binds_the_mark_as_learned_its_samples_risk_is_by_confidence():
+    evidence, labels, _ = drawn(600, (1.0, 0.0), seed=13)
+    _, risks = fit_risks(evidence, labels, PULLS)
+    assert gain(evidence, labels, risks).mean == 0.0
+
+
+def test_on_a_labelled_shifted_run_risk_is_by_what_the_mark_means_there():
+    evidence, labels, _ = drawn(600, SHIFTED, seed=14)
+    _, risks = fit_risks(evidence, labels, PULLS)
+    assert gain(evidence, labels, risks).low > 0.05
 
 
 def test_a_folder_without_pictures_has_no_risks(usual):
