@@ -352,7 +352,7 @@ def audit_photos(cell: Cell, studio: Studio, has_cue: np.ndarray, folder: Path) 
             "methods": ["integrated_gradients" if cell.audit == PATHS else "grad_cam"],
             "untrained_per_class": 0,
         },
-        "interventions": {"use": list(INTERVENTIONS)},
+        "interventions": {"use": list(INTERVENTIONS), "per_class": max(60, studio.settings.n_audited)},
         "confounds": {
             "use": [name for name in studio.settings.confounds if name != "faces" or cell.cue == "face"]
         },

@@ -237,7 +237,7 @@ class VerdictsConfig(_Section):
         1.5, ge=1, description="mass over area of a confound that the screen asks for"
     )
     association_targets: list[float] = Field(
-        [0.1, 0.25, 0.5],
+        [0.05, 0.1, 0.25],
         min_length=1,
         description="associations that suggestions aim at; the first gives n_to_add: a network that may lean on a "
         "weaker bond still does",
