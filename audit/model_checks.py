@@ -1,4 +1,4 @@
-"""Does the model fit the data: accuracy at chance, class names in another order, one answer for all."""
+"""Does the model fit the data: accuracy at chance, names in another order, one answer for all, errors without doubt."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,8 @@ from scipy.optimize import linear_sum_assignment
 
 SIGNIFICANCE = 0.01
 """Probability below which chance is ruled out."""
+CERTAIN, MOSTLY = 0.9999, 0.95
+"""Confidence of a model that knows no doubt; share of such predictions that makes it one."""
 
 
 def warnings(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
@@ -19,11 +21,16 @@ def warnings(predictions: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ..
         classes: class names in the model's output order.
 
     Returns:
-        As `check_predictions`.
+        As `check_predictions` and `check_confidence`.
     """
     index = {name: number for number, name in enumerate(classes)}
     labels = predictions["label"].map(index).to_numpy(dtype=np.int64)
-    return check_predictions(labels, predictions["predicted"].map(index).to_numpy(dtype=np.int64), classes)
+    found = check_predictions(labels, predictions["predicted"].map(index).to_numpy(dtype=np.int64), classes)
+    confidence, correct = (
+        predictions["confidence"].to_numpy(),
+        predictions["correct"].to_numpy(dtype=np.bool_),
+    )
+    return (*found, *check_confidence(confidence, correct))
 
 
 def check_predictions(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
@@ -52,6 +59,30 @@ def check_predictions(labels: np.ndarray, predicted: np.ndarray, classes: Sequen
     if _is_at_chance(labels, predicted, len(classes)):
         return (_chance_sentence(labels, predicted, len(classes)),)
     return ()
+
+
+def check_confidence(confidence: np.ndarray, correct: np.ndarray) -> tuple[str, ...]:
+    """A warning about a model that is certain of nearly everything and wrong too often for that.
+
+    Inputs that are larger than in training make larger logits: answers stay, doubts vanish. The errors among certain
+    predictions must be at least two, and more than ten times as many as CERTAIN allows could bring by chance (one-sided
+    binomial test).
+
+    Args:
+        confidence: float (N,), the highest probability of each sample.
+        correct: bool (N,), whether the prediction is right.
+    """
+    is_certain = confidence > CERTAIN
+    n, n_wrong = int(is_certain.sum()), int((is_certain & ~correct).sum())
+    if n_wrong < 2 or n < MOSTLY * len(confidence):
+        return ()
+    if stats.binomtest(n_wrong, n, 10 * (1 - CERTAIN), alternative="greater").pvalue > SIGNIFICANCE:
+        return ()
+    return (
+        f"The model is more than {CERTAIN:.2%} sure of {n} of {len(confidence)} predictions, and {n_wrong} of these "
+        "are wrong. Likely cause: its inputs are scaled otherwise than in training; many Keras networks expect 0..1 "
+        "(--set model.value_range=[0,1]). Confidence, risk and effects say little until that is settled.",
+    )
 
 
 def chance_accuracy(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> float:

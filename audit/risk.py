@@ -67,7 +67,9 @@ class RiskModel:
         regression: from inputs to the probability of an error; None where confounds pull, or errors were too few.
         note: why risk is no more than 1 - confidence; empty where it is.
         n: samples of the run.
-        variance: mean of risk * (1 - risk) over them, for the interval of expected accuracy.
+        variance: mean of risk * (1 - risk) over them, or of the squared error of risk where that is more, for the
+            interval of expected accuracy.
+        excess: share of wrong predictions over them, minus their mean risk.
     """
 
     pulls: tuple[Pull, ...]
@@ -80,6 +82,7 @@ class RiskModel:
     note: str
     n: int
     variance: float
+    excess: float = 0.0
 
     def inputs(self, evidence: Evidence) -> pd.DataFrame:
         """The regression's inputs of some pictures, by `inputs_of`."""
@@ -137,7 +140,8 @@ def fit_risks(
                 x, is_wrong, ids, lambda known, wrong, asked: _fitted(known, wrong, says).probabilities(asked)
             )
     if len(risks):
-        model = replace(model, variance=float(np.mean(risks * (1 - risks))))
+        variance = max(float(np.mean(risks * (1 - risks))), float(np.mean((is_wrong - risks) ** 2)))
+        model = replace(model, variance=variance, excess=float(np.mean(is_wrong - risks)))
     return model, _table(model, evidence, inputs, risks)
 
 
@@ -222,7 +226,8 @@ def predict_risks(model: RiskModel, evidence: Evidence) -> pd.DataFrame:
 def expected_accuracy(model: RiskModel, evidence: Evidence, risks: np.ndarray, level: float) -> Interval:
     """Share of the predictions that are probably right, with its interval; NaN throughout for no picture.
 
-    The interval holds the chance of these pictures and that of the run's samples, which the calibration rests on. Where
+    The interval holds the chance of these pictures and that of the run's samples, which the calibration rests on, and
+    what would be right if risk erred here as it does on them: few errors calibrate nothing. Where
     confounds pull it also reaches to what would be right, were they to mean nothing here, unless the pictures speak
     clearly against that: what they mean is guessed.
     It cannot hold what neither confidence nor maps show: pictures of a kind that the run has not.
@@ -235,10 +240,13 @@ def expected_accuracy(model: RiskModel, evidence: Evidence, risks: np.ndarray, l
     """
     if len(risks) == 0:
         return Interval(math.nan, math.nan, math.nan)
-    means = [float(1 - np.mean(risks))]
+    means = [float(1 - np.mean(risks)), float(1 - np.mean(risks) - model.excess)]
     if model.pulls:
         means += [float(1 - np.mean(one)) for one in other_risks(model.known, model.pulls, evidence)]
-    variance = float(np.mean(risks * (1 - risks))) / len(risks) + model.variance / model.n
+    own = float(np.mean(risks * (1 - risks)))
+    if model.note:  # not calibrated: what confidence says of its own errors may be nothing
+        own = max(own, model.variance)
+    variance = own / len(risks) + model.variance / model.n
     margin = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
     return Interval(means[0], max(0.0, min(means) - margin), min(1.0, max(means) + margin))
 

@@ -2,7 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.model_checks import chance_accuracy, check_predictions, mending_order, warnings
+from audit.model_checks import (
+    chance_accuracy,
+    check_confidence,
+    check_predictions,
+    mending_order,
+    warnings,
+)
 
 CLASSES = ("shoes", "hat", "dress")  # alphabetical: dress, hat, shoes
 
@@ -94,11 +100,32 @@ def test_the_order_of_samples_does_not_matter_for_a_clear_case(labels):
 def test_the_table_of_predictions_gives_the_same_warnings(labels):
     predicted = np.array([1, 2, 0])[labels]
     names = np.array(CLASSES)
-    table = pd.DataFrame({"label": names[labels], "predicted": names[predicted]})
+    columns = {"label": names[labels], "predicted": names[predicted], "confidence": 0.8, "correct": False}
+    table = pd.DataFrame(columns)
     assert warnings(table, CLASSES) == check_predictions(labels, predicted, CLASSES) != ()
     assert warnings(table.iloc[:0], CLASSES) == ()
+    assert len(warnings(table.assign(confidence=1.0), CLASSES)) == 2
 
 
 def test_lengths_that_differ_are_refused(labels):
     with pytest.raises(ValueError, match="one length"):
         check_predictions(labels, labels[1:], CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("n_certain", "n_wrong", "is_warned"),
+    [
+        (100, 10, True),
+        (96, 2, True),  # two of 96, where one in a thousand may be: p = 0.004
+        (100, 1, False),  # one may be mislabelled
+        (90, 10, False),  # it knows doubt
+        (100, 0, False),
+    ],
+)
+def test_a_model_without_doubts_that_errs_is_probably_fed_otherwise(n_certain, n_wrong, is_warned):
+    confidence = np.where(np.arange(100) < n_certain, 1.0, 0.7)
+    found = check_confidence(confidence, np.arange(100) >= n_wrong)
+    assert bool(found) is is_warned
+    if found:
+        assert f"sure of {n_certain} of 100 predictions, and {n_wrong} of these are wrong" in found[0]
+        assert "value_range=[0,1]" in found[0]

@@ -127,10 +127,18 @@ def test_expected_accuracy_covers_the_true_one(usual):
 def test_expected_accuracy_by_hand(usual):
     _, _, model, _ = usual
     # Two coins, and a run of 4 whose risks have the variance 0.16: sqrt(0.25 / 2 + 0.16 / 4) = sqrt(0.165).
-    known, (evidence, _, _) = replace(model, n=4, variance=0.16, pulls=()), drawn(2, USUAL, seed=0)
+    known, (evidence, _, _) = (
+        replace(model, n=4, variance=0.16, excess=0.0, pulls=()),
+        drawn(2, USUAL, seed=0),
+    )
     expected = expected_accuracy(known, evidence, np.array([0.5, 0.5]), 0.5)
     assert expected.mean == 0.5
     assert expected.high - 0.5 == pytest.approx(0.674490 * math.sqrt(0.165), rel=1e-5)
+    # Certain of both, as of all in the run, where one in ten was wrong: 0.9 less the chance of both and of the run.
+    sure = replace(model, n=100, variance=0.1, excess=0.1, pulls=(), note="few errors")
+    expected = expected_accuracy(sure, evidence, np.array([0.0, 0.0]), 0.95)
+    assert (expected.mean, expected.high) == (1.0, 1.0)
+    assert expected.low == pytest.approx(0.9 - 1.959964 * math.sqrt(0.1 / 2 + 0.1 / 100), rel=1e-5)
     assert math.isnan(expected_accuracy(model, evidence, np.empty(0), 0.95).mean)
 
 
