@@ -3,9 +3,11 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 from rich.console import Console
 
@@ -18,8 +20,16 @@ from pipelines.shards import read, reader_of
 from pipelines.storage import write_text
 
 
-def write_starter(data: Path, model: Path, classes: Path | None, out: Path, console: Console) -> None:
+def write_starter(
+    data: Path, model: Path, classes: Path | None, out: Path, console: Console, masks: Path | None = None
+) -> None:
     """Looks, and writes the file.
+
+    Args:
+        data, masks: the dataset, and masks beside it.
+        model, classes: the network, and the names of its outputs.
+        out: the file.
+        console: where is told what was found.
 
     Raises:
         ConfigError: the file exists already.
@@ -28,18 +38,19 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
     if out.exists():
         raise ConfigError(f"{out}: exists already; remove it, or choose another with --out")
     reader = reader_of(data)
-    entries = [
-        entry for entry in read(DataConfig(path=data.absolute(), reader=reader)) if isinstance(entry, Sample)
-    ]
+    found = DataConfig(path=data.absolute(), reader=reader, masks=masks.absolute() if masks else None)
+    entries = [entry for entry in read(found) if isinstance(entry, Sample)]
     labels = Counter(str(entry.label) for entry in entries)
     splits = sorted({entry.split for entry in entries if entry.split})
     n_annotated = sum(entry.foreground.is_annotated for entry in entries)
     console.print(f"{data}: {reader}, {len(entries)} samples, {n_annotated} with foreground", highlight=False)
     load_tensorflow()
     loaded = load_classifier(ModelConfig(path=model.absolute(), classes=classes), batch_size=1, callers=1)
-    console.print(f"{model}: {json.dumps(loaded.description, default=str)}", highlight=False, soft_wrap=True)
+    console.print(f"{model}: {_sentence(loaded.description)}", highlight=False, soft_wrap=True)
     chosen: dict[str, dict[str, Any]] = {
-        "data": {"path": _from(out, data), "reader": reader} | ({"splits": splits} if splits else {}),
+        "data": {"path": _from(out, data), "reader": reader}
+        | ({"splits": splits} if splits else {})
+        | ({"masks": _from(out, masks)} if masks else {}),
         "model": {
             "path": _from(out, model),
             "classes": _from(out, classes) if classes else list(loaded.classes),
@@ -50,6 +61,21 @@ def write_starter(data: Path, model: Path, classes: Path | None, out: Path, cons
         f"# {n_annotated} of them have a foreground annotation",
     ]
     write_text(out, "\n".join(notes) + "\n\n" + document(chosen))
+
+
+def _sentence(description: Mapping[str, Any]) -> str:
+    """What a model is, and what black and white are to it: the first thing to look at where answers are odd."""
+    scale, offset = (np.array(description["preprocessing"][name]) for name in ("scale", "offset"))
+    black, white = (
+        f"{values[0]:g}" if np.ptp(values) == 0 else " ".join(f"{value:.3g}" for value in values)
+        for values in (offset, scale + offset)
+    )
+    height, width = description["image_shape"]
+    return (
+        f"{description['format']}, {height} x {width} pixels, {description['n_classes']} classes "
+        f"({description['head']}); black is fed as {black}, white as {white}: where it was trained otherwise, set "
+        "model.value_range"
+    )
 
 
 def _from(file: Path, path: Path) -> str:

@@ -382,15 +382,16 @@ def test_the_starter_file_is_valid_and_check_says_what_the_run_will_meet(
 ):
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(world.manifest), "--model", str(world.folder / "reads_face.keras")]
-    assert (
-        main(["init", *arguments, "--classes", str(world.folder / "classes.txt"), "--out", "audit.toml"]) == 0
-    )
+    arguments += ["--classes", str(world.folder / "classes.txt"), "--out", "audit.toml"]
+    assert main(["init", *arguments]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "48 samples, 48 with foreground" in told
+    assert "black is fed as 0, white as 255" in told
     assert main(["check", "audit.toml", "--methods", "grad_cam"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "48 samples, 48 with foreground" in said
     assert "Annotated regions: face" in said
     assert "Accuracy on 16 of them: 100 %" in said
-    assert main(["init", *arguments, "--out", "audit.toml"]) == 2
+    assert main(["init", *arguments]) == 2
 
 
 def test_a_folder_of_something_else_is_not_taken_for_a_run(world, tmp_path, capsys):
