@@ -48,7 +48,8 @@ class _Finding:
 
     Attributes:
         without, showing: sample ids of the class without and with the confound, sorted.
-        recipients: other classes that could show the confound, the one with most samples without it first.
+        recipients: other classes that could show the confound, first the one with most samples without it; of a
+            background the next by name.
         recipient_counts: samples of the first of them with the confound, and all of them.
         without_words, with_words: what photos of either kind are like, behind the word "photos".
     """
@@ -62,6 +63,11 @@ class _Finding:
     recipient_counts: tuple[int, int]
     without_words: str
     with_words: str
+
+    @property
+    def thing(self) -> str:
+        """What is counted together: classes share a confound, but each has a background of its own."""
+        return f"{self.confound} of {self.label}" if self.confound == WHOLE_BACKGROUND else self.confound
 
 
 def suggest(
@@ -100,17 +106,20 @@ def suggest(
 
 
 def _flagged(verdicts: Sequence[ClassVerdict], things: Collection[str]) -> Sequence[tuple[str, str]]:
-    """Flagged classes with their confounds; of a property, which is no thing, the class that is bound to it most."""
+    """Flagged classes with their confounds; of a property, which is no thing, the class that is bound to it most.
+
+    Of equally bound ones, as two classes always are, the first by name: what mends one bond mends the other.
+    """
     bound: dict[tuple[str, str], float] = {}
     for verdict in verdicts:
         if verdict.confound is not None and verdict.status in (Status.SUSPECT, Status.SPURIOUS):
             key = (verdict.label, verdict.confound)
             bound[key] = max(bound.get(key, -1.0), verdict.association)
-    return [
-        (label, confound)
-        for (label, confound), own in bound.items()
-        if confound in things or own == max(other for (_, name), other in bound.items() if name == confound)
-    ]
+    most = {
+        confound: min((-own, label) for (label, name), own in bound.items() if name == confound)[1]
+        for _, confound in bound
+    }
+    return [(label, confound) for label, confound in bound if confound in things or label == most[confound]]
 
 
 def _representative(verdicts: Sequence[ClassVerdict], predictions: pd.DataFrame) -> Iterator[Suggestion]:
@@ -180,25 +189,26 @@ _MOST_ROUNDS = 100
 
 @dataclass(frozen=True)
 class _Additions:
-    """Samples to add for all classes that share a confound: without it and with it, by the class they go to."""
+    """Samples to add for a confound: without it, by class; with it, by the class they go to and the thing."""
 
     without: Mapping[str, int]
-    with_: Mapping[str, int]
+    with_: Mapping[tuple[str, str], int]
 
     def of(self, finding: _Finding) -> tuple[int, int]:
         """What the text of one class asks for."""
-        return self.without.get(finding.label, 0), self.with_.get(finding.recipients[0], 0)
+        return self.without.get(finding.label, 0), self.with_.get((finding.recipients[0], finding.thing), 0)
 
     def after(self, finding: _Finding) -> Counts:
-        """The counts of one class after all additions."""
-        counts, label = finding.counts, finding.label
-        own, own_with = self.without.get(label, 0), self.with_.get(label, 0)
-        others_with = sum(self.with_.values()) - own_with
+        """The counts of one class after all additions; what shows another thing shows no more of this one."""
+        counts, label, thing = finding.counts, finding.label, finding.thing
+        own_with = self.with_.get((label, thing), 0)
+        own = self.without.get(label, 0) + sum(n for (to, _), n in self.with_.items() if to == label)
+        all_with = sum(n for (_, shown), n in self.with_.items() if shown == thing)
         return Counts(
-            counts.n_class + own + own_with,
+            counts.n_class + own,
             counts.n_with + own_with,
-            counts.n_others + sum(self.without.values()) - own + others_with,
-            counts.n_others_with + others_with,
+            counts.n_others + sum(self.without.values()) + sum(self.with_.values()) - own,
+            counts.n_others_with + all_with - own_with,
         )
 
 
@@ -207,14 +217,14 @@ def _joint_additions(findings: Sequence[_Finding], target: float) -> _Additions:
 
     Each class in turn gets the fewest that it still lacks, until none lacks any.
     """
-    without, with_ = Counter[str](), Counter[str]()
+    without, with_ = Counter[str](), Counter[tuple[str, str]]()
     additions = _Additions(without, with_)
     for _ in range(_MOST_ROUNDS):
         is_done = True
         for finding in findings:
             lacking = least_additions(additions.after(finding), target)
             without[finding.label] += lacking[0]
-            with_[finding.recipients[0]] += lacking[1]
+            with_[finding.recipients[0], finding.thing] += lacking[1]
             is_done = is_done and lacking == (0, 0)
         if is_done:
             break
@@ -227,7 +237,7 @@ def _finding(
     """The samples on both sides of a confound; None where there is no other class to compare with.
 
     Classes that are bound to the same confound themselves are asked to show more of it only if there is no
-    other.
+    other; a background binds its own class alone.
     """
     predictions = tables["predictions"]
     shown = _shown(label, confound, tables)
@@ -239,11 +249,13 @@ def _finding(
         return None
     others = pd.DataFrame({"label": predictions["label"], "shows": shows})[~is_class]
     by_label = others.groupby("label")["shows"].agg(["sum", "size"])
-    order = sorted(
-        by_label.index,
-        key=lambda name: (name in bound, by_label.loc[name, "sum"] - by_label.loc[name, "size"], name),
-    )
-    free = [name for name in order if name not in bound] or order
+    missing = by_label["size"] - by_label["sum"]
+    if confound == WHOLE_BACKGROUND:
+        # The class behind it in the alphabet: no class is then asked to stand on two others' backgrounds.
+        free = sorted(by_label.index, key=lambda name: (name < label, name))
+    else:
+        order = sorted(by_label.index, key=lambda name: (name in bound, -missing[name], name))
+        free = [name for name in order if name not in bound] or order
     first = by_label.loc[free[0]]
     return _Finding(
         label=label,

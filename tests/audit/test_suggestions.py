@@ -258,6 +258,47 @@ def test_backgrounds_are_counted_as_though_each_told_its_class():
     assert without.text.endswith("where some are, fewer will do.")
 
 
+def test_backgrounds_of_several_classes_are_several_things():
+    # What shows the background of one class shows that of no other: each association is counted by itself.
+    labels, target = ("coat", "hat", "shoes"), Fraction(1, 2)
+    verdicts = [verdict(label, confound="background") for label in labels]
+    wishes = suggest(verdicts, tables_of(coat=(0, 10), hat=(0, 10), shoes=(0, 10)), limits(0.5))
+    asked = {(wish.label, wish.kind): wish.n_to_add for wish in wishes}
+    assert len(asked) == len(wishes)
+    added = sum(asked.values())
+    for label, recipient in zip(labels, ("hat", "shoes", "coat"), strict=True):
+        with_ = asked.get((recipient, "add with confound"), 0)
+        to_class = sum(n for (name, _), n in asked.items() if name == label)
+        after = Fraction(10, 10 + to_class) - Fraction(with_, 20 + added - to_class)
+        assert after <= target
+        (text,) = {wish.text for wish in wishes if f"background with {label} falls" in wish.text}
+        assert f"falls from +100 to about {float(100 * after):+.0f} points" in text
+    assert "on backgrounds like those of coat photos (now 0 of 20)" in wishes[0].text
+
+
+def test_of_two_classes_with_a_property_each_one_asks_and_the_written_association_is_that_of_adding_it():
+    # The separation of two classes from one another is one number, so both are bound alike.
+    tables = tables_of(hat=(0, 10), shoes=(0, 10))
+    rows = [
+        {
+            "sample_id": i,
+            "property": "file type",
+            "value": math.nan,
+            "category": "PNG" if "hat" in i else "JPEG",
+        }
+        for i in tables["predictions"]["sample_id"]
+    ]
+    tables |= {"properties": frame(PROPERTIES, rows)}
+    both = [
+        dataclasses.replace(verdict(label, confound="file type"), association=1.0)
+        for label in ("shoes", "hat")
+    ]
+    without, with_ = suggest(both, tables, limits(0.5))
+    assert (without.label, with_.label, without.n_to_add + with_.n_to_add) == ("hat", "shoes", 7)
+    after = 10 / (10 + without.n_to_add) - with_.n_to_add / (10 + with_.n_to_add)
+    assert f"falls from +100 to about {100 * after:+.0f} points" in without.text
+
+
 def test_an_undecided_class_gets_as_many_photos_as_decide():
     found = dataclasses.replace(verdict("shirt", Status.UNDECIDED, confound=None), n=8, n_needed=24)
     tables = tables_of(shirt=(0, 10), shoes=(0, 10))  # two of ten could not be measured
