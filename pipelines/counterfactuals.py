@@ -124,13 +124,17 @@ def _made(
         needs = recipe.is_own and recipe.change != "swap_background"
         if recipe.change != "swap_background" and bench.shows(batch, picture, recipe) != needs:
             continue
-        donors, named = _donors(recipe, samples, others, bench, size, number)
         fill = tuple(FILLS)[number % len(FILLS)]
         change = plugin(fills=(fill,)) if recipe.change == "remove" else plugin()
-        variant = change(picture, donors, int(digest(sample.sample_id)[:8], 16))[0]
-        if variant.after is None:
-            continue
-        yield _stored(recipe, sample, picture, variant, (donors, named), out)
+        seed = int(digest(sample.sample_id)[:8], 16)
+        # One at a time: of several donors nothing would tell whose pixels were taken.
+        for donor_id, donor in _donors(recipe, samples, others, bench, size, number):
+            # The control of a swapped background is not stored, but the intervention wants a donor for it.
+            lent = () if donor is None else (donor,)
+            variant = change(picture, Donors(own=lent, other=lent), seed)[0]
+            if variant.after is not None:
+                yield _stored(recipe, sample, picture, variant, (donor_id, donor), out)
+                break
 
 
 def _in_turn(samples: Mapping[str, Sequence[Sample]], labels: Sequence[str]) -> Iterator[Sample]:
@@ -147,30 +151,25 @@ def _donors(
     bench: Workbench,
     size: tuple[int, int],
     number: int,
-) -> tuple[Donors, tuple[str, ...]]:
-    """Pictures that lend pixels, brought to the size of the one that is changed, and their ids."""
+) -> Iterator[tuple[str, Picture | None]]:
+    """Pictures that lend pixels, with their ids, brought to the size of the one that is changed; one None without."""
     if recipe.change not in ("transplant", "swap_background"):
-        return Donors(), ()
+        yield "", None
+        return
     pool = (
         list(samples.get(recipe.label, ()))
         if recipe.change == "transplant"
         else list(_in_turn(samples, others))
     )
-    found: list[Picture] = []
-    named: list[str] = []
+    n_found = 0
     for step in range(len(pool)):
         donor = pool[(number + step) % len(pool)]
         made = bench.picture(donor, recipe, size)
-        is_usable = made is not None and (recipe.change == "swap_background" or made[1].region.any())
-        if made is not None and is_usable:
-            found.append(made[1])
-            named.append(donor.sample_id)
-        if len(found) == N_DONORS:
-            break
-    if recipe.change == "transplant":
-        return Donors(own=found), tuple(named)
-    # The control of a swapped background is not stored, but the intervention wants a donor for it.
-    return Donors(own=found, other=found), tuple(named)
+        if made is not None and (recipe.change == "swap_background" or made[1].region.any()):
+            yield donor.sample_id, made[1]
+            n_found += 1
+        if n_found == N_DONORS:
+            return
 
 
 def _stored(
@@ -178,23 +177,16 @@ def _stored(
     sample: Sample,
     picture: Picture,
     variant: Variant,
-    lent: tuple[Donors, tuple[str, ...]],
+    lent: tuple[str, Picture | None],
     out: Path,
 ) -> dict[str, str]:
     """The files of one made picture, and its row."""
     assert variant.after is not None
-    donors, named = lent
-    lenders = donors.own or donors.other
-    origins = origins_of(picture.image, variant.after, [donor.image for donor in lenders])
-    # Only the donor that pixels were taken from is named, if any was.
-    used = [
-        name
-        for name, donor in zip(named, lenders, strict=True)
-        if (origins_of(picture.image, variant.after, [donor.image]) == DONATED).any()
-    ]
+    donor_id, donor = lent
+    origins = origins_of(picture.image, variant.after, None if donor is None else donor.image)
     stem = f"{digest([sample.sample_id, recipe.change, recipe.confound, recipe.label])[:16]}.png"
     places = {kind: Path(kind) / recipe.change / stem for kind in _MADE}
-    contents = {"images": np.rint(variant.after * 255).astype(np.uint8), "origins": origins}
+    contents = {"images": _stored_pixels(variant.after), "origins": origins}
     if (picture.foreground != IGNORE).any():
         contents["masks"] = np.where(picture.foreground == FOREGROUND, 255, 0).astype(np.uint8)
     for kind, pixels in contents.items():
@@ -210,7 +202,7 @@ def _stored(
         "sample_id": f"{recipe.change}:{recipe.confound}:{recipe.label}:{sample.sample_id}",
         "made_from": sample.sample_id,
         "made_from_path": sample.image_path,
-        "donors": "; ".join(used or named[:1]),
+        "donors": donor_id,
         "change": recipe.change,
         "fill": variant.fill,
         "confound": recipe.confound,
@@ -219,17 +211,23 @@ def _stored(
     }
 
 
-def origins_of(image: np.ndarray, after: np.ndarray, donors: Sequence[np.ndarray]) -> np.ndarray:
+def origins_of(image: np.ndarray, after: np.ndarray, donor: np.ndarray | None) -> np.ndarray:
     """Where each pixel of a changed picture comes from: uint8 (H, W) of OWN, FILLED, DONATED.
 
-    A pixel is a donor's where it equals the donor's at the same place; one that was moved there, mixed at a soft edge
-    or made up counts as FILLED.
+    A pixel is the donor's where it equals the donor's at the same place, as stored in 8 bits: laying one picture on
+    another rounds. One that was moved there, mixed at a soft edge or made up counts as FILLED.
     """
+    own, made = _stored_pixels(image), _stored_pixels(after)
     found = np.full(image.shape[:2], FILLED, dtype=np.uint8)
-    for donor in donors:
-        found[(after == donor).all(axis=-1)] = DONATED
-    found[(after == image).all(axis=-1)] = OWN
+    if donor is not None:
+        found[(made == _stored_pixels(donor)).all(axis=-1)] = DONATED
+    found[(made == own).all(axis=-1)] = OWN
     return found
+
+
+def _stored_pixels(image: np.ndarray) -> np.ndarray:
+    """uint8 of float [0, 1]."""
+    return np.asarray(np.rint(image * 255), dtype=np.uint8)
 
 
 def _prepare(out: Path, config: RunConfig) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.interventions._fills import laid_on
 from pipelines.cli import main
 from pipelines.counterfactuals import DONATED, FILLED, OWN, SPLIT, origins_of
 from tests.worlds import RED, UNCERTIFIED, World, draw_world, model_reading
@@ -88,6 +89,9 @@ def test_each_made_picture_says_what_it_is_made_from(made, world):
         )
         assert (origins[mask == 255] == OWN).all()
         assert bool(row["donors"]) == (row["change"] == "transplant")
+        if row["donors"]:
+            donor = pixels(world.folder / row["donors"])
+            np.testing.assert_array_equal(image[origins == DONATED], donor[origins == DONATED])
 
 
 def test_made_pictures_are_no_test_split(made, world, tmp_path, capsys):
@@ -109,7 +113,18 @@ def test_made_pictures_never_lie_among_photos(run, world, tmp_path, capsys):
 def test_origins_tell_own_made_up_and_donated_pixels():
     image, donor = np.zeros((1, 3, 3), np.float32), np.ones((1, 3, 3), np.float32)
     after = np.array([[[0.0] * 3, [1.0] * 3, [0.5] * 3]], np.float32)
-    assert origins_of(image, after, [donor]).tolist() == [[OWN, DONATED, FILLED]]
+    assert origins_of(image, after, donor).tolist() == [[OWN, DONATED, FILLED]]
+
+
+def test_rounding_makes_no_pixel_a_made_up_one():
+    rng = np.random.default_rng(0)
+    image, donor = ((rng.integers(256, size=(20, 40, 3)) / 255).astype(np.float32) for _ in range(2))
+    left = np.zeros((20, 40), bool)
+    left[:, :20] = True
+    after = laid_on(image, donor, left, 0, kept=left & False)
+    origins = origins_of(image, after, donor)
+    assert (origins[left] == DONATED).all()
+    assert (origins[~left] == OWN).all()
 
 
 def test_findings_carry_prediction_verdict_and_boxes_to_labelling_tools(run, tmp_path, world):
