@@ -31,6 +31,10 @@ LIKELY = 0.5
 """A picture is suggested for a finding where it is at least that likely to be what is asked for."""
 STRICTNESS = 4.0
 """Power of a picture's use in the choice, against its distance to what is there: pictures of little use lie far out."""
+_AT_ONCE = 64
+"""Labelled samples that a pool is compared with at once: 50 MB for 100,000 pictures."""
+_PAIRS_AT_ONCE = 2**14
+"""Of features: some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +173,19 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
     fitting = [replace(one, likely=np.where(is_copy, 0.0, one.likely)) for one in fitting]
     counts = [int((one.likely >= LIKELY).sum()) for one in fitting]
     unit, unit_known = _unit(pool.features), _unit(known.look.features)
-    picked: list[list[int]] = []
-    used = np.zeros(len(is_copy), dtype=bool)
-    budgets = _budgets(wishes, counts, n)
-    for ask, one, budget in zip(wishes, fitting, budgets, strict=True):
-        there = unit_known[_same_side(ask, known)]
-        rows = _diverse(np.where(used, 0.0, one.likely), one.use, (unit, pool.hashes), there, budget)
-        used[rows] = True
-        picked.append(rows)
+    there = [unit_known[_same_side(ask, known)] for ask in wishes]
+    available = list(counts)
+    while True:
+        budgets = _budgets(wishes, available, n)
+        picked = _picked(fitting, there, (unit, pool.hashes), budgets)
+        short = [len(rows) < budget for rows, budget in zip(picked, budgets, strict=True)]
+        # Of copies only one is taken, and of what two wishes fit each only once: what is left over is for the others.
+        if not any(short):
+            break
+        available = [
+            len(rows) if is_short else most
+            for rows, is_short, most in zip(picked, short, available, strict=True)
+        ]
     chosen = [
         Chosen(row, ask, str(one.names[row]), float(one.likely[row]), float(one.shows[row]), one.is_seen)
         for ask, one, rows in zip(wishes, fitting, picked, strict=True)
@@ -196,6 +205,22 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
             if ask.trait and is_told_by_features(ask.trait, pool)
         },
     )
+
+
+def _picked(
+    fitting: Sequence["Fitting"],
+    there: Sequence[np.ndarray],
+    seen: tuple[np.ndarray, np.ndarray],
+    budgets: Sequence[int],
+) -> list[list[int]]:
+    """Rows for each wish in turn, none for two; fewer than its budget where the rest are copies or taken."""
+    used = np.zeros(len(seen[1]), dtype=bool)
+    picked: list[list[int]] = []
+    for one, known, budget in zip(fitting, there, budgets, strict=True):
+        rows = _diverse(np.where(used, 0.0, one.likely), one.use, seen, known, budget)
+        used[rows] = True
+        picked.append(rows)
+    return picked
 
 
 @dataclass(frozen=True)
@@ -281,7 +306,9 @@ def _diverse(
     if not len(rows):
         return []
     points, gains_at_once = unit[rows], (likely[rows] * use[rows]) ** STRICTNESS
-    nearest = (points @ known.T).max(axis=1) if len(known) else np.full(len(points), -1.0)
+    nearest = np.full(len(points), -1.0)
+    for start in range(0, len(known), _AT_ONCE):
+        nearest = np.maximum(nearest, (points @ known[start : start + _AT_ONCE].T).max(axis=1))
     left, chosen = np.ones(len(points), dtype=bool), list[int]()
     while len(chosen) < budget and left.any():
         # Distances of unit vectors are sqrt(2 - 2 cos); those of copies that rounding puts beyond 0 are 0.
@@ -307,8 +334,11 @@ def copies(pool: Look, labelled: Look) -> np.ndarray:
         found[row] = digest in known
         known.add(digest)
     ours, theirs, _ = near_pairs(pool.hashes, MOST_BITS, labelled.hashes)
-    cosines = np.einsum("pd,pd->p", _unit(pool.features[ours]), _unit(labelled.features[theirs]))
-    found[ours[cosines >= NEAR_COSINE]] = True
+    # In parts: where many photos are plain, pairs of like hashes are many more than pictures.
+    for start in range(0, len(ours), _PAIRS_AT_ONCE):
+        one, other = ours[start : start + _PAIRS_AT_ONCE], theirs[start : start + _PAIRS_AT_ONCE]
+        cosines = np.einsum("pd,pd->p", _unit(pool.features[one]), _unit(labelled.features[other]))
+        found[one[cosines >= NEAR_COSINE]] = True
     return found
 
 

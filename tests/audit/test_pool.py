@@ -204,6 +204,20 @@ def test_the_budget_is_shared_in_proportion_and_what_is_left_goes_to_the_others(
     assert [kinds.count(WITHOUT), kinds.count(WITH)] == expected
 
 
+def test_what_copies_leave_of_a_budget_goes_to_the_others():
+    # Ten copies of one shirt without a face, and ten different shoes with one.
+    spread = np.linspace(1, 10, 10)
+    features = np.vstack([np.tile([1.0, 0.0], (10, 1)), np.stack([-spread, np.full(10, 5.0)], axis=1)])
+    shows = np.repeat([0, 1], 10)
+    hashes = [0] * 10 + [2**64 - 2**row for row in range(0, 60, 6)]
+    pool = look(features, shows=shows, hashes=hashes, without=np.sign(features[:, :1]) * [1.0, 0.0])
+    wishes = (Ask("shirt", WITHOUT, "face", ("shirt",), 5), Ask("shirt", WITH, "face", ("hat", "shoes"), 5))
+    choice = choose(wishes, labelled(), pool, np.zeros(20, bool), 10)
+    kinds = [chosen.ask.kind for chosen in choice.chosen]
+    assert (kinds.count(WITHOUT), kinds.count(WITH)) == (1, 9)
+    assert len({chosen.row for chosen in choice.chosen}) == 10
+
+
 def test_what_does_not_move_the_model_is_of_little_use():
     known = labelled()
     # In shirts with a face the odds of shirt fall from 4 to 1 to 1 to 4: by 2 log 4.
