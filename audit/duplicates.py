@@ -1,6 +1,7 @@
 """Pictures that are nearly the same: by perceptual hash, within a split (redundant) and across splits (a leak)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,47 +93,75 @@ def find_duplicates(
     )
     rows = rows.sort_values(["split", "sample_id"], ignore_index=True)
     hashes = np.array([int(text, 16) for text in rows["picture_hash"]], dtype=np.uint64)
-    one, other, bits = near_pairs(hashes, most_bits)
-    if not len(one):
-        return frame(DUPLICATES, [])
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(rows), len(rows)))
-    groups = connected_components(links, directed=False)[1]
-    nearest = _nearest(one, other, bits)
+    # Equal hashes are looked at once: a thousand blank pictures are half a million pairs.
+    known, place = np.unique(hashes, return_inverse=True)
+    one, other, bits = near_pairs(known, most_bits)
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(known), len(known)))
+    groups = connected_components(links, directed=False)[1][place]
+    nearest = _nearest(place, one, other, bits)
     found = rows.loc[sorted(nearest)]
-    by_group = dict(list(found.groupby(groups[found.index])))
-    made = [_row(rows, index, by_group[groups[index]], *nearest[index]) for index in found.index]
-    return frame(DUPLICATES, made)
+    pictures = rows.to_dict("records")
+    made: dict[int, dict[str, object]] = {}
+    for _, group in found.groupby(groups[found.index]):
+        made |= _group_rows(pictures, group, nearest)
+    return frame(DUPLICATES, (made[index] for index in sorted(made)))
 
 
-def _nearest(one: np.ndarray, other: np.ndarray, bits: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Of each that has a partner the nearest one, and its distance; of equally near ones the first."""
+def _nearest(
+    place: np.ndarray, one: np.ndarray, other: np.ndarray, bits: np.ndarray
+) -> dict[int, tuple[int, int]]:
+    """Of each picture that has a partner the nearest one, and its distance; of equally near ones the first.
+
+    Args:
+        place: int (N,), which of the different hashes each picture has.
+        one, other, bits: pairs of different hashes that are near, and their distances.
+    """
+    members: dict[int, list[int]] = {}
+    for row, own in enumerate(place.tolist()):
+        members.setdefault(own, []).append(row)
+    best: dict[int, tuple[int, int]] = {}
+    for first, second, distance in zip(one.tolist(), other.tolist(), bits.tolist(), strict=True):
+        for own, partner in ((first, second), (second, first)):
+            found = (distance, members[partner][0])
+            best[own] = min(best.get(own, found), found)
     nearest: dict[int, tuple[int, int]] = {}
-    both_ways = np.concatenate([np.stack([bits, one, other], axis=1), np.stack([bits, other, one], axis=1)])
-    for distance, index, partner in sorted(both_ways.tolist()):
-        nearest.setdefault(index, (partner, distance))
+    for own, rows in members.items():
+        if len(rows) > 1:
+            nearest |= {row: (rows[1] if row == rows[0] else rows[0], 0) for row in rows}
+        elif own in best:
+            distance, partner = best[own]
+            nearest[rows[0]] = (partner, distance)
     return nearest
 
 
-def _row(
-    rows: pd.DataFrame, index: int, group: pd.DataFrame, nearest: int, distance: int
-) -> dict[str, object]:
-    """One sample of a group."""
-    own = rows.loc[index]
-    before = group[(group["split"] == own["split"]) & (group["label"] == own["label"])].index
+def _group_rows(
+    pictures: Sequence[Mapping[Hashable, Any]], group: pd.DataFrame, nearest: Mapping[int, tuple[int, int]]
+) -> dict[int, dict[str, object]]:
+    """The samples of a group, by their place in `pictures`."""
     splits, labels = sorted(group["split"].unique()), sorted(group["label"].unique())
-    return {
-        "sample_id": own["sample_id"],
-        "original": group["sample_id"].iloc[0],
-        "nearest": rows.loc[nearest, "sample_id"],
-        "distance": distance,
-        "leaks": len(splits) > 1,
-        "redundant": bool(before[0] < index),
-        "reason": _sentence(own, rows.loc[nearest], distance, splits, labels),
-    }
+    made: dict[int, dict[str, object]] = {}
+    for index, is_redundant in zip(
+        group.index.tolist(), group.duplicated(["split", "label"]).tolist(), strict=True
+    ):
+        (partner, distance), own = nearest[index], pictures[index]
+        made[index] = {
+            "sample_id": own["sample_id"],
+            "original": group["sample_id"].iloc[0],
+            "nearest": pictures[partner]["sample_id"],
+            "distance": distance,
+            "leaks": len(splits) > 1,
+            "redundant": is_redundant,
+            "reason": _sentence(own, pictures[partner], distance, splits, labels),
+        }
+    return made
 
 
 def _sentence(
-    own: pd.Series, nearest: pd.Series, distance: int, splits: Sequence[str], labels: Sequence[str]
+    own: Mapping[Hashable, Any],
+    nearest: Mapping[Hashable, Any],
+    distance: int,
+    splits: Sequence[str],
+    labels: Sequence[str],
 ) -> str:
     """What the likeness means, the gravest first."""
     if own["digest"] == nearest["digest"]:

@@ -69,7 +69,12 @@ def _wrong_labels(
 
     present = [name for name in classes if name in set(rows["label"])]
     shares = _shares(probabilities, rows["sample_id"], present, len(classes))
+    # Of a picture that the model gives to none of these classes it has no opinion, and would have none of its class.
+    is_told = ~np.isnan(shares).any(axis=1)
+    rows, shares = rows[is_told].reset_index(drop=True), shares[is_told]
     labels = rows["label"].map({name: index for index, name in enumerate(present)}).to_numpy()
+    if len(set(labels)) < 2:
+        return []
     # One process: the library would fork ours, with TensorFlow's threads in it.
     order = doubtful(labels, shares, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1)
     made = []
@@ -95,13 +100,14 @@ def _wrong_labels(
 def _shares(
     probabilities: pd.DataFrame, sample_ids: pd.Series, present: Sequence[str], n_classes: int
 ) -> np.ndarray:
-    """float64 (N, K) over the classes that occur as labels, rows summing to 1."""
+    """float64 (N, K) over the classes that occur as labels, rows summing to 1; NaN where none has any."""
     table = probabilities.pivot(index="sample_id", columns="class_name", values="probability")
     n_stored = table.notna().sum(axis=1)
     rest = (1 - table.sum(axis=1)).clip(lower=0) / (n_classes - n_stored).clip(lower=1)
     filled = table.reindex(columns=list(present)).apply(lambda column: column.fillna(rest))
     shares = filled.reindex(sample_ids).to_numpy(dtype=np.float64)
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    total = shares.sum(axis=1, keepdims=True)
+    return np.asarray(np.divide(shares, total, out=np.full(shares.shape, np.nan), where=total > 0))
 
 
 def _barely_visible(predictions: pd.DataFrame, attributions: pd.DataFrame) -> list[dict[str, object]]:

@@ -107,6 +107,28 @@ def test_a_leak_a_redundant_sample_and_two_labels_are_told_apart():
     )
 
 
+def test_pictures_that_are_all_the_same_are_one_group_whose_pairs_are_not_gone_through():
+    n = 20_000  # 200 million pairs
+    found = find_duplicates(*run_of(*((f"s{i:05}", "shoes", "test", f"d{i}", 7) for i in range(n))))
+    assert set(found["original"]) == {"s00000"}
+    assert found["redundant"].sum() == n - 1
+    assert found["nearest"].tolist() == ["s00001"] + ["s00000"] * (n - 1)
+    assert set(found["distance"]) == {0}
+
+
+def test_the_nearest_is_the_first_of_the_nearest():
+    found = find_duplicates(
+        *run_of(
+            ("a", "hat", "", "1", 0b11),
+            ("b", "hat", "", "2", 0b0),
+            ("c", "hat", "", "3", 0b1),
+            ("d", "hat", "", "4", 0b1),
+        )
+    ).set_index("sample_id")
+    assert found["nearest"].to_dict() == {"a": "c", "b": "c", "c": "d", "d": "c"}
+    assert found["distance"].to_dict() == {"a": 1, "b": 1, "c": 0, "d": 0}
+
+
 def test_without_a_pair_the_table_is_empty_and_whole():
     found = find_duplicates(*run_of(("a", "shoes", "", "d1", 0), ("b", "shoes", "", "d2", 2**40 - 1)))
     assert len(found) == 0

@@ -50,6 +50,17 @@ def test_what_the_model_learned_from_is_no_second_opinion(split):
     assert len(find_label_issues(*run_of(*ONE_SWAPPED, split=split), CLASSES)) == 0
 
 
+@pytest.mark.parametrize("labels", [ONE_SWAPPED[0], ["t-shirt", *ONE_SWAPPED[0][1:]]])
+def test_a_picture_that_the_model_gives_to_no_class_that_occurs_hides_no_wrong_label(labels):
+    predictions, probabilities, attributions = run_of(labels, ONE_SWAPPED[1])
+    lost = probabilities["sample_id"] == "s00"
+    nowhere = pd.DataFrame([("s00", "skirt", 1.0)], columns=probabilities.columns)
+    none = probabilities[lost].assign(probability=0.0)
+    probabilities = pd.concat([probabilities[~lost], none, nowhere], ignore_index=True)
+    found = find_label_issues(predictions, probabilities, attributions, (*CLASSES, "skirt"))
+    assert list(found["sample_id"]) == ["s15"]
+
+
 def test_without_the_library_no_label_is_doubted_and_faint_objects_are_still_found(monkeypatch):
     monkeypatch.setattr(label_issues, "can_doubt_labels", lambda: False)
     areas = np.where(np.arange(16) == 3, 0.004, 0.3)
