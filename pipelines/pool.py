@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
     traits = _traits(finished, config, wishes)
     jobs = _jobs(labelled, traits, finished)
     jobs += [LookJob(sample) for sample in others]
-    unlabelled = pool_samples(pool, config.data)
+    unlabelled, n_own = _unlabelled(pool, config, {sample.sample_id for sample in (*labelled, *others)})
     jobs += [LookJob(sample, traits) for sample in unlabelled]
     with run.locked(), Crew(engine_of(config.run), config.run.timeout_seconds) as crew:
         work = Work(config, run.path, tuple(finished.manifest["data"]["region_names"]), None)
@@ -93,7 +93,24 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         found = _choose(finished, wishes, _Looks(_read(run), keys, labelled, others, unlabelled), n)
         by_path = {sample.sample_id: sample for sample in unlabelled}
         chosen = [by_path[path] for path in found.table["path"]]
-        return dataclasses.replace(found, table=_with_risk(found.table, chosen, finished, (work, crew)))
+        choice = dataclasses.replace(found.choice, n_duplicates=found.choice.n_duplicates + n_own)
+        table = _with_risk(found.table, chosen, finished, (work, crew))
+        return dataclasses.replace(found, table=table, choice=choice, n_pictures=found.n_pictures + n_own)
+
+
+def _unlabelled(pool: Path, config: RunConfig, known: Collection[str]) -> tuple[list[Sample], int]:
+    """Pictures of a pool, each once, and how many more of them are the dataset's own files under the ids `known`.
+
+    Raises:
+        UnusableError: there are no others.
+    """
+    samples = {sample.sample_id: sample for sample in pool_samples(pool, config.data)}
+    found = [sample for name, sample in samples.items() if name not in known]
+    if not found:
+        raise UnusableError(
+            f"{pool}: expected pictures without a label, found only the {len(samples)} that the dataset has already"
+        )
+    return found, len(samples) - len(found)
 
 
 def _config(finished: AuditRun, wishes: Sequence[Ask]) -> RunConfig:

@@ -215,10 +215,38 @@ def test_a_pool_without_pictures_or_a_missing_option_is_one_sentence(by_detector
 
 
 def test_a_pool_may_be_a_table_of_paths(by_detector, pool, tmp_path):
-    (pool / "table.csv").write_text("path\nt-shirt-plain-03.png\nshoes-face-04.png\n")
+    # A picture that is named twice is one.
+    (pool / "table.csv").write_text("path\nt-shirt-plain-03.png\n./t-shirt-plain-03.png\nshoes-face-04.png\n")
     rows = suggest(by_detector, pool / "table.csv", tmp_path / "list.csv", "--n", "9")
     assert sorted(kinds_of(rows)) == [("shoes-face", WITH), ("t-shirt-plain", WITHOUT)]
     assert Run(by_detector).exists()
+
+
+def test_the_dataset_itself_may_lie_in_the_pool(world, pool, tmp_path, capsys):
+    """Where the ids of labelled photos are their paths, as those of the pool's pictures are."""
+    photos = [
+        (str(world.folder / row["path"]), row["label"])
+        for row in csv.DictReader(world.manifest.open(newline=""))
+    ]
+    table = tmp_path / "labelled.csv"
+    table.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in photos))
+    run = tmp_path / "run"
+    arguments = ["run", "--data", str(table), "--model", str(world.folder / "model.keras"), "--out", str(run)]
+    arguments += ["--classes", str(world.folder / "classes.txt"), "--workers", "0", *UNCERTIFIED]
+    arguments += ["--methods", "grad_cam", "--set", "data.allow_outside=true"]
+    arguments += ["--set", f"confounds.use=['{world.folder / 'reddish.py'}']"]
+    assert main([*arguments, "--set", "interventions.use=['remove']"]) == 0
+    own, both = tmp_path / "own.csv", tmp_path / "both.csv"
+    own.write_text("path\n" + "".join(f"{path}\n" for path, _ in photos))
+    both.write_text(own.read_text() + "".join(f"{path}\n" for path in sorted(pool.glob("*.png"))))
+    capsys.readouterr()
+    rows = suggest(run, both, tmp_path / "list.csv", "--n", "16")
+    assert set(kinds_of(rows)) == {("t-shirt-plain", WITHOUT), ("shoes-face", WITH)}
+    said = " ".join(capsys.readouterr().out.split())
+    # Its 28 photos, one copy of them, and one picture of the pool that is there twice.
+    assert int(re.search(r"(\d+) pictures are copies of labelled or other ones", said)[1]) >= 30
+    assert main(["suggest", str(run), "--pool", str(own), "--out", str(tmp_path / "no.csv")]) == 3
+    assert "found only the 28 that the dataset has already" in " ".join(capsys.readouterr().err.split())
 
 
 def test_numbers_survive_packing_as_half_precision():
