@@ -160,7 +160,7 @@ def pool_samples(path: Path, config: DataConfig) -> list[Sample]:
     elif path.suffix.lower() in TABLE_SUFFIXES:
         root = root_of(path.absolute().parent, config)
         cells = dict.fromkeys(row["path"] for row in read_rows(path, ("path",)))
-        found = [root.locate(cell, str(path)) for cell in cells]
+        found = list(dict.fromkeys(root.locate(cell, str(path)) for cell in cells))  # a.png is ./a.png too
     else:
         raise DatasetError(
             f"{path}: expected a folder of pictures or a table with the column path, found neither"

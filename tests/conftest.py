@@ -1,11 +1,15 @@
 """Fixtures for everybody: the real photographs, and the rule that they may not be skipped where that is forbidden."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What a shell starts in the background ignores SIGINT, and so does all that it starts; tests interrupt programs.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

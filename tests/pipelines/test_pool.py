@@ -11,8 +11,10 @@ from PIL import Image
 
 from audit.suggestions import WITH, WITHOUT
 from pipelines.cli import main
+from pipelines.config import DataConfig
 from pipelines.pool_looks import packed, unpacked
 from pipelines.storage import Run
+from pipelines.unlabelled import pool_samples
 from tests.worlds import (
     COLOURS,
     FACE_SIZE,
@@ -311,3 +313,11 @@ def test_risk_of_another_model_or_of_no_picture_is_one_sentence(by_detector, wor
     (tmp_path / "empty" / "text.png").write_text("no picture")
     assert main(wrong) == 3
     assert "could use none of 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_table_that_spells_a_picture_in_two_ways_names_it_once(pool):
+    table = pool / "pool.csv"
+    table.write_text("path\nshoes-plain-00.png\n./shoes-plain-00.png\nshoes-plain-01.png\n")
+    found = [Path(sample.image_path).name for sample in pool_samples(table, DataConfig(path=pool))]
+    table.unlink()
+    assert found == ["shoes-plain-00.png", "shoes-plain-01.png"]

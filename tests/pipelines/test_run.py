@@ -79,7 +79,7 @@ def test_the_suggestion_names_counts_that_the_association_asks_for(finished):
     counts = {(row.label, row.kind): (row.n_now, row.n_class) for row in suggestions.itertuples()}
     assert counts == {("t-shirt", "add without confound"): (0, 24), ("shoes", "add with confound"): (0, 24)}
     x, y = (int(suggestions.query("label == @label")["n_to_add"].iloc[0]) for label in ("t-shirt", "shoes"))
-    assert 24 / (24 + x) - y / (24 + y) <= 0.25 < 24 / (24 + x - 1) - y / (24 + y)
+    assert 24 / (24 + x) - y / (24 + y) <= 0.05 < 24 / (24 + x - 1) - y / (24 + y)
 
 
 def test_every_sample_is_audited_or_quarantined(finished):
@@ -336,7 +336,7 @@ def test_names_that_are_not_utf_8_are_audited_or_quarantined_like_others(world, 
         (["--data", "nowhere"], 2, "nowhere: expected a dataset"),
         (["--data", "{empty}"], 3, "found an empty folder"),
         (["--model", "{world}/none.keras"], 2, "there is no such model"),
-        (["--model", "{text}"], 2, "cannot be loaded; is it a whole Keras model file?"),
+        (["--model", "{text}"], 2, "expected a .keras file, which is a zip archive, found something else"),
         (["--classes", "{three}"], 2, "the model has 2 classes, but 3 names are given"),
         (
             ["--classes", "{strangers}"],
