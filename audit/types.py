@@ -283,7 +283,7 @@ class VerdictLimits:
     minimum_lift: float
     association_targets: tuple[float, ...]
     accepted: Mapping[str, Mapping[str, str]]
-    unbound: float = 0.25
+    unbound: float
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipelines.engine import Work
 from pipelines.engines import WorkersLostError
 from pipelines.execute import Crew, execute
 from pipelines.judge import load
+from pipelines.origins import program
 from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked, unpacked
 from pipelines.progress import Progress
 from pipelines.regions import NOT_DETECTORS, detectors
@@ -99,13 +100,13 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
 
 
 def _unlabelled(pool: Path, config: RunConfig, known: Collection[str]) -> tuple[list[Sample], int]:
-    """Pictures of a pool, each once, and how many more of them are the dataset's own files under the ids `known`.
+    """Pictures of a pool, and how many more of them are the dataset's own files under the ids `known`.
 
     Raises:
         UnusableError: there are no others.
     """
-    samples = {sample.sample_id: sample for sample in pool_samples(pool, config.data)}
-    found = [sample for name, sample in samples.items() if name not in known]
+    samples = pool_samples(pool, config.data)
+    found = [sample for sample in samples if sample.sample_id not in known]
     if not found:
         raise UnusableError(
             f"{pool}: expected pictures without a label, found only the {len(samples)} that the dataset has already"
@@ -189,15 +190,14 @@ def _look(
     traits: Sequence[Trait],
     known: tuple[AuditRun, Crew, Progress],
 ) -> None:
-    """Brings every shard of this phase to its end; what was looked at under other settings is dropped."""
+    """Brings every shard of this phase to its end; what was looked at under other settings, or by
+    another version of the program, is dropped."""
     finished, crew, progress = known
     folder, size = looked(run), work.config.run.shard_size
     stamps = [
         (job.sample.sample_id, len(job.traits), file_stamp(Path(job.sample.image_path))) for job in jobs
     ]
-    fingerprint = digest(
-        [finished.manifest["fingerprint"], repr(traits), stamps, size, schema.SCHEMA_VERSION]
-    )
+    fingerprint = digest([finished.manifest["fingerprint"], program(), repr(traits), stamps, size])
     run.begin_looks(folder, fingerprint)
     cuts = [tuple(jobs[start : start + size]) for start in range(0, len(jobs), size)]
     shards = [LookShard(index, cut) for index, cut in enumerate(cuts)]

@@ -150,7 +150,7 @@ def require_its_model(finished: AuditRun, config: RunConfig) -> None:
 
 
 def pool_samples(path: Path, config: DataConfig) -> list[Sample]:
-    """The pictures of a pool, in a stable order; their id is their path.
+    """The pictures of a pool, each once, in a stable order; their id is their path.
 
     Raises:
         DatasetError: there is no such pool, or nothing in it.
@@ -159,8 +159,8 @@ def pool_samples(path: Path, config: DataConfig) -> list[Sample]:
         found = sorted(_images_in(path))
     elif path.suffix.lower() in TABLE_SUFFIXES:
         root = root_of(path.absolute().parent, config)
-        cells = dict.fromkeys(row["path"] for row in read_rows(path, ("path",)))
-        found = list(dict.fromkeys(root.locate(cell, str(path)) for cell in cells))  # a.png is ./a.png too
+        places = (root.locate(row["path"], str(path)) for row in read_rows(path, ("path",)))
+        found = list(dict.fromkeys(places))  # a.png is ./a.png too
     else:
         raise DatasetError(
             f"{path}: expected a folder of pictures or a table with the column path, found neither"

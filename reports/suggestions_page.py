@@ -94,6 +94,10 @@ class SuggestionsView:
     run: str
     is_about_confounds: bool
 
+    def concerning(self, label: str) -> tuple[AdviceView, ...]:
+        """What helps a class or asks for photos of it."""
+        return tuple(entry for entry in self.advice if entry.concerns(label))
+
 
 def view(
     run: AuditRun, classes: tuple[views.ClassView, ...], drawn: Sequence[Sheet]

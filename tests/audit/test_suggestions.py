@@ -21,6 +21,7 @@ def limits(*targets):
         minimum_samples=10,
         minimum_lift=1.5,
         association_targets=targets,
+        unbound=0.25,
         accepted={},
     )
 
@@ -70,6 +71,23 @@ def tables_of(**counts):
                 }
             )
     return {"predictions": frame(PREDICTIONS, predictions), "confounds": frame(CONFOUNDS, confounds)}
+
+
+def with_property(tables, name, value_of):
+    """The tables with a global property: a number, or a category where `value_of` gives a text."""
+    rows = []
+    for sample_id in tables["predictions"]["sample_id"]:
+        value = value_of(sample_id)
+        is_text = isinstance(value, str)
+        rows.append(
+            {
+                "sample_id": sample_id,
+                "property": name,
+                "value": math.nan if is_text else value,
+                "category": value if is_text else None,
+            }
+        )
+    return {**tables, "properties": frame(PROPERTIES, rows)}
 
 
 def test_the_least_additions_by_hand():
@@ -211,12 +229,7 @@ def test_classes_that_share_a_confound_all_reach_the_target_together(counts):
 
 def test_a_tint_is_balanced_by_photos_with_and_without_it():
     tables = tables_of(**{"t-shirt": (0, 20), "shoes": (0, 20)})
-    values = [("colour cast", 0.2 if "shirt" in s else 0.0, None) for s in tables["predictions"]["sample_id"]]
-    rows = [
-        {"sample_id": sample_id, "property": name, "value": value, "category": category}
-        for sample_id, (name, value, category) in zip(tables["predictions"]["sample_id"], values, strict=True)
-    ]
-    tables |= {"properties": frame(PROPERTIES, rows)}
+    tables = with_property(tables, "colour cast", lambda sample_id: 0.2 if "shirt" in sample_id else 0.0)
     without, with_ = suggest([verdict("t-shirt", Status.SPURIOUS, "colour cast")], tables, limits(0.5))
     # 20 of 20 and 0 of 20 to a half: as for a face, 20 / (20 + x) - y / (20 + y) <= 1 / 2.
     assert (without.label, without.n_now, with_.label, with_.n_now) == ("t-shirt", 0, "shoes", 0)
@@ -235,16 +248,7 @@ def test_a_tint_is_balanced_by_photos_with_and_without_it():
 
 def test_a_file_type_is_balanced_by_its_name():
     tables = tables_of(**{"t-shirt": (0, 20), "shoes": (0, 20)})
-    rows = [
-        {
-            "sample_id": sample_id,
-            "property": "file type",
-            "value": math.nan,
-            "category": "PNG" if "shirt" in sample_id else "JPEG",
-        }
-        for sample_id in tables["predictions"]["sample_id"]
-    ]
-    tables |= {"properties": frame(PROPERTIES, rows)}
+    tables = with_property(tables, "file type", lambda sample_id: "PNG" if "shirt" in sample_id else "JPEG")
     (first, _) = suggest([verdict("t-shirt", confound="file type")], tables, limits(0.5))
     assert "t-shirt photos whose file type is not PNG (now 0 of 20)" in first.text
 
@@ -279,16 +283,7 @@ def test_backgrounds_of_several_classes_are_several_things():
 def test_of_two_classes_with_a_property_each_one_asks_and_the_written_association_is_that_of_adding_it():
     # The separation of two classes from one another is one number, so both are bound alike.
     tables = tables_of(hat=(0, 10), shoes=(0, 10))
-    rows = [
-        {
-            "sample_id": i,
-            "property": "file type",
-            "value": math.nan,
-            "category": "PNG" if "hat" in i else "JPEG",
-        }
-        for i in tables["predictions"]["sample_id"]
-    ]
-    tables |= {"properties": frame(PROPERTIES, rows)}
+    tables = with_property(tables, "file type", lambda sample_id: "PNG" if "hat" in sample_id else "JPEG")
     both = [
         dataclasses.replace(verdict(label, confound="file type"), association=1.0)
         for label in ("shoes", "hat")

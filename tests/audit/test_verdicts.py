@@ -17,6 +17,7 @@ LIMITS = VerdictLimits(
     minimum_samples=10,
     minimum_lift=1.5,
     association_targets=(0.25,),
+    unbound=0.25,
     accepted={},
 )
 CLASSES = ("t-shirt", "shoes")
