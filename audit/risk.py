@@ -69,7 +69,7 @@ class RiskModel:
         n: samples of the run.
         variance: mean of risk * (1 - risk) over them, or of the squared error of risk where that is more, for the
             interval of expected accuracy.
-        excess: share of wrong predictions over them, minus their mean risk.
+        excess: share of wrong predictions over them, minus their mean risk; 0 where confounds pull.
     """
 
     pulls: tuple[Pull, ...]
@@ -82,7 +82,7 @@ class RiskModel:
     note: str
     n: int
     variance: float
-    excess: float = 0.0
+    excess: float
 
     def inputs(self, evidence: Evidence) -> pd.DataFrame:
         """The regression's inputs of some pictures, by `inputs_of`."""
@@ -122,6 +122,7 @@ def fit_risks(
         note="" if pulls else _too_few(is_wrong),
         n=len(features),
         variance=math.nan,
+        excess=0.0,
     )
     inputs = model.inputs(evidence)
     model = replace(model, high={str(name): float(value) for name, value in inputs.quantile(0.9).items()})
@@ -141,7 +142,9 @@ def fit_risks(
             )
     if len(risks):
         variance = max(float(np.mean(risks * (1 - risks))), float(np.mean((is_wrong - risks) ** 2)))
-        model = replace(model, variance=variance, excess=float(np.mean(is_wrong - risks)))
+        # Where confounds pull, a folder's risks come another way than these.
+        excess = 0.0 if pulls else float(np.mean(is_wrong - risks))
+        model = replace(model, variance=variance, excess=excess)
     return model, _table(model, evidence, inputs, risks)
 
 
