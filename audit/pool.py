@@ -19,9 +19,10 @@ from audit.pool_reading import (
     presence_auroc,
     read_classes,
     reading_accuracy,
+    slice_auroc,
     told_presence,
 )
-from audit.suggestions import REPRESENTATIVE, WITH, WITHOUT
+from audit.suggestions import REPRESENTATIVE, WEAK, WITH, WITHOUT
 from audit.types import ClassVerdict, Status, Suggestion
 
 NEAR_COSINE = 0.98
@@ -44,11 +45,11 @@ class Ask:
     Attributes:
         label: class whose verdict asks.
         kind: kind of the suggestion.
-        confound: what it is about; empty where representative photos are asked for.
+        confound: what it is about, of a weak slice its name; empty where representative photos are asked for.
         wanted: classes that the photos should be of.
         n: how many would do.
         effect: how much the confound moves the class's score, in (0, 1]; where it was not measured
-            the least of the other findings' effects, 1 without any.
+            the least of the other findings' effects, 1 without any, and of a weak slice.
     """
 
     label: str
@@ -100,7 +101,7 @@ class Choice:
         n_duplicates: pool pictures left out as copies of labelled ones or of one another.
         n_found: by ask, how many pictures of the pool fit.
         reading: by trait, share of labelled samples whose class the reading tells, out of fold; NaN with too few.
-        presence: by trait that is told by the features alone, AUROC out of fold; NaN with too few.
+        presence: by trait that is told by the features alone, a thing or a slice, AUROC out of fold; NaN with too few.
     """
 
     chosen: tuple[Chosen, ...]
@@ -113,7 +114,7 @@ class Choice:
 def asks(
     verdicts: Sequence[ClassVerdict], suggestions: Sequence[Suggestion], classes: Sequence[str]
 ) -> tuple[Ask, ...]:
-    """What a run's suggestions ask of a pool; one for each side of a confound, and one for each undecided class.
+    """What a run's suggestions ask of a pool: one for each side of a confound, each weak slice, each undecided class.
 
     Photos with a confound may be of any class that is not bound to it itself, unless all are.
     """
@@ -131,11 +132,10 @@ def asks(
         if n := sum(counts.get((name, WITH, confound), 0) for name in sides):
             found.append(Ask(label, WITH, confound, wanted, n, effect))
             taken |= {(name, confound) for name in sides}
-    found += [
-        Ask(s.label, REPRESENTATIVE, "", (s.label,), s.n_to_add)
-        for s in suggestions
-        if s.kind == REPRESENTATIVE
-    ]
+    for kind in (WEAK, REPRESENTATIVE):
+        found += [
+            Ask(s.label, kind, s.confound, (s.label,), s.n_to_add) for s in suggestions if s.kind == kind
+        ]
     return tuple(found)
 
 
@@ -199,11 +199,7 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
         int(is_copy.sum()),
         dict(zip(wishes, counts, strict=True)),
         {ask.trait: reading_accuracy(ask.trait, known, pool) for ask in wishes if ask.trait},
-        {
-            ask.trait: presence_auroc(known.look.features, known.look.without[ask.trait])
-            for ask in wishes
-            if ask.trait and is_told_by_features(ask.trait, pool)
-        },
+        {ask.trait: _auroc(ask, known) for ask in wishes if not _is_seen(ask, pool)},
     )
 
 
@@ -221,6 +217,17 @@ def _picked(
         used[rows] = True
         picked.append(rows)
     return picked
+
+
+def _is_seen(ask: Ask, pool: Look) -> bool:
+    """Whether what is asked for is looked for in the pool's pictures themselves, if anything is."""
+    return not ask.trait or (ask.kind != WEAK and not is_told_by_features(ask.trait, pool))
+
+
+def _auroc(ask: Ask, known: Known) -> float:
+    """How well the features tell what is asked for, out of fold."""
+    tell = slice_auroc if ask.kind == WEAK else presence_auroc
+    return tell(known.look.features, known.look.without[ask.trait])
 
 
 @dataclass(frozen=True)
@@ -260,29 +267,34 @@ def _fitting(ask: Ask, known: Known, pool: Look) -> Fitting:
     columns = [place for place, name in enumerate(names) if name in ask.wanted]
     if not columns:
         return Fitting(np.zeros(n), np.ones(n), np.full(n, ask.label, dtype=object), shows, not is_told)
-    is_side = shows == (1.0 if ask.kind == WITH else 0.0)
+    is_side = shows == (0.0 if ask.kind == WITHOUT else 1.0)
     best = np.array(names, dtype=object)[columns][chances[:, columns].argmax(axis=1)]
     likely = np.where(is_side, chances[:, columns].sum(axis=1), 0.0)
     use = moved(ask.trait, ask.label, known, pool) if ask.kind == WITH and not is_told else np.ones(n)
-    return Fitting(likely, use, best, shows, not is_told)
+    return Fitting(likely, use, best, shows, _is_seen(ask, pool))
 
 
 def _same_side(ask: Ask, known: Known) -> np.ndarray:
     """bool (M,): labelled samples of the kind that is asked for; what they show already is not asked for again."""
     is_wanted = np.isin(np.asarray(known.labels), ask.wanted)
-    return is_wanted & (known.look.without[ask.trait].shows == (ask.kind == WITH)) if ask.trait else is_wanted
+    return (
+        is_wanted & (known.look.without[ask.trait].shows == (ask.kind != WITHOUT)) if ask.trait else is_wanted
+    )
 
 
 def _budgets(wishes: Sequence[Ask], available: Sequence[int], n: int) -> list[int]:
     """`n` divided in proportion to what is asked for times the effect of what it mends, never more than there is.
 
-    What is known to be wrong comes before what is undecided, up to what it asks for; what is left goes to whoever can
-    use it.
+    What is known to be wrong comes first, then weak slices, then what is undecided, each up to what it asks for; what
+    is left goes to whoever can use it.
     """
     budgets = [0] * len(wishes)
     asked = [min(ask.n, there) for ask, there in zip(wishes, available, strict=True)]
-    flagged = [most if ask.trait else 0 for ask, most in zip(wishes, asked, strict=True)]
-    for most in (flagged, asked, available):
+    flagged, known = (
+        [0 if ask.kind in later else most for ask, most in zip(wishes, asked, strict=True)]
+        for later in ((WEAK, REPRESENTATIVE), (REPRESENTATIVE,))
+    )
+    for most in (flagged, known, asked, available):
         while sum(budgets) < n and (open_ones := [i for i, b in enumerate(budgets) if b < most[i]]):
             least = min(open_ones, key=lambda i: ((budgets[i] + 1) / (wishes[i].n * wishes[i].effect), i))
             budgets[least] += 1
@@ -360,6 +372,11 @@ def reason_text(chosen: Chosen, predicted: str, confidence: float) -> str:
     says = f"the model says {predicted} ({confidence:.0%})"
     if not ask.trait:
         return f"One more {ask.label} photo, unlike those that are there: {ask.label} is undecided; {says}."
+    if ask.kind == WEAK:
+        return (
+            f"Probably a {chosen.label} photo ({chosen.likely:.0%}) with {ask.confound}, as far as the model's "
+            f"features tell: such photos are recognised less often; {says}."
+        )
     seen = "shows" if chosen.shows > 0 else "shows no"
     told = "" if chosen.is_seen else ", as far as the model's features tell"
     reads = f"it reads as {chosen.label}" if ask.kind == WITHOUT else f"it does not read as {ask.label}"

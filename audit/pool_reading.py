@@ -11,7 +11,7 @@ on pictures without the confound, since samples that contradict it are what is m
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -161,8 +161,12 @@ def _with_and_without(features: np.ndarray, own: Without) -> tuple[np.ndarray, n
 
 def presence_auroc(features: np.ndarray, own: Without) -> float:
     """How well the features tell whether a thing shows, out of fold; NaN with fewer than two samples that show it."""
-    inputs, is_there = _with_and_without(features, own)
-    n_folds = min(5, int(is_there.sum()))
+    return _auroc(*_with_and_without(features, own))
+
+
+def _auroc(inputs: np.ndarray, is_there: np.ndarray) -> float:
+    """AUROC of a linear reading of what is there, out of fold; NaN with fewer than two samples on a side."""
+    n_folds = min(5, int(is_there.sum()), int((~is_there).sum()))
     if n_folds < 2:
         return math.nan
     from sklearn.metrics import roc_auc_score
@@ -170,6 +174,46 @@ def presence_auroc(features: np.ndarray, own: Without) -> float:
 
     told = cross_val_predict(_reader(), inputs, is_there, cv=n_folds, method="predict_proba")[:, 1]
     return float(roc_auc_score(is_there, told))
+
+
+def with_slice(trait: str, shows: np.ndarray, known: Known, pool: Look) -> tuple[Known, Look]:
+    """Both with a trait that is a slice of one class: nothing is taken away, and the features tell who is in it.
+
+    Args:
+        trait: its key.
+        shows: float (M,), of the labelled samples: 1 in the slice, 0 elsewhere in its class, NaN of other classes and
+            where it is not known.
+        known, pool: as they are.
+
+    Returns:
+        Both, with the trait; of the pool `shows` says what a linear reading of the features makes of each picture,
+        were it of the class; all 0 where nothing can be learned.
+    """
+    look = known.look
+    inputs, is_in = _in_class(look.features, shows)
+    told = np.zeros(len(pool.digests))
+    if 0 < is_in.sum() < len(is_in):
+        told = _reader().fit(inputs, is_in).predict(_standardised(pool.features, look.features))
+    views = (
+        Without(look.features, look.probabilities, shows),
+        Without(pool.features, pool.probabilities, np.asarray(told, dtype=np.float64)),
+    )
+    ours, theirs = (
+        replace(one, without={**one.without, trait: view})
+        for one, view in zip((look, pool), views, strict=True)
+    )
+    return replace(known, look=ours), theirs
+
+
+def slice_auroc(features: np.ndarray, own: Without) -> float:
+    """How well the features tell who of a class is in its slice, out of fold; NaN with fewer than two on a side."""
+    return _auroc(*_in_class(features, own.shows))
+
+
+def _in_class(features: np.ndarray, shows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class's own samples, and which of them are in the slice."""
+    is_own = ~np.isnan(shows)
+    return _standardised(features[is_own], features), shows[is_own] > 0
 
 
 def confound_axes(features: np.ndarray, without: np.ndarray, shows: np.ndarray) -> np.ndarray:

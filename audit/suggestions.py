@@ -16,6 +16,8 @@ from audit.verdicts import points, presence
 WITHOUT, WITH = "add without confound", "add with confound"
 REPRESENTATIVE = "add representative"
 """Of a class that is undecided for want of samples."""
+WEAK = "add to weak slice"
+"""Of a slice of a class that is recognised less often than the rest of it; see `audit.weak_slices`."""
 N_EXEMPLARS = 4
 MOST_TIMES = 20
 """More representative photos than so many times what a class has are no advice: the verdict says how many it takes."""

@@ -186,6 +186,19 @@ PROPERTIES = Table(
     ),
 )
 
+PLACEMENTS = Table(
+    "placements",
+    ("sample_id",),
+    (
+        text("sample_id", "a sample whose object is annotated"),
+        share("size", "share of the picture's pixels on the object"),
+        share("row", "its centre of gravity, from the top, as a share of the height"),
+        share("column", "the same from the left, of the width"),
+        number("shape", "width over height of its box, in pixels of the model's input", low=0.0),
+        text("cut", "yes or no: it reaches to the picture's edge"),
+    ),
+)
+
 VERDICTS = Table(
     "verdicts",
     ("label", "method"),
@@ -226,6 +239,27 @@ SUGGESTIONS = Table(
         count("n_to_add", "samples to add"),
         text("text", "the sentence"),
         Column("exemplars", "list", "sample ids"),
+    ),
+)
+
+WEAK_SLICES = Table(
+    "weak_slices",
+    ("label", "trait", "side"),
+    (
+        text("label", "class name"),
+        text("trait", "what the class is cut by: size, place or shape of the object, or a global property"),
+        text("side", "low, high, or a category"),
+        text("name", "the slice in a few words"),
+        number("threshold", "the value that cuts it off", "the side is a category"),
+        count("n", "samples of the class in the slice"),
+        count("n_right", "those of them that are recognised"),
+        count("n_rest", "the class's other samples in which the trait could be measured"),
+        count("n_rest_right", "those of them that are recognised"),
+        number("difference", "accuracy in the slice minus that of the rest", low=-1.0, high=1.0),
+        number("difference_low", "lower end of its interval", low=-1.0, high=1.0),
+        number("difference_high", "upper end of its interval", low=-1.0, high=1.0),
+        share("q_value", "of not being worse than the rest, adjusted over every slice", "all are alike"),
+        Column("is_weak", "bool", "worse than the rest, for sure and by enough"),
     ),
 )
 
@@ -633,9 +667,11 @@ TABLES: dict[str, Table] = {
         ATTRIBUTIONS,
         CONFOUNDS,
         PROPERTIES,
+        PLACEMENTS,
         INTERVENTIONS,
         VERDICTS,
         SUGGESTIONS,
+        WEAK_SLICES,
         ORIGINS,
         QUARANTINE,
         CERTIFICATE,
@@ -659,6 +695,7 @@ SAMPLE_TABLES = (
     ATTRIBUTIONS,
     CONFOUNDS,
     PROPERTIES,
+    PLACEMENTS,
     FEATURES,
     THINGS,
     PROBABILITIES,

@@ -239,8 +239,8 @@ class Suggestion:
 
     Attributes:
         label: class the samples are to be added to.
-        kind: "add without confound", "add with confound" or "add representative".
-        confound: what it is about; empty for representative photos.
+        kind: "add without confound", "add with confound", "add to weak slice" or "add representative".
+        confound: what it is about, of a weak slice its name; empty for representative photos.
         n_now: samples of the label that are of this kind now.
         n_class: samples of the label now.
         n_to_add: for the target association of the configuration.

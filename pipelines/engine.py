@@ -19,6 +19,7 @@ from audit.attributions import AttributionMethod
 from audit.classifier import Classifier
 from audit.features import score_features
 from audit.nulls import untrained_maps
+from audit.placements import score_placements
 from audit.scoring import (
     Outcome,
     Scoring,
@@ -174,6 +175,7 @@ def score_samples(
         parts["confounds"].append(score_confounds(batch, outcome, scoring))
         if GLOBAL in work.config.confounds.use:
             parts["properties"].append(score_properties(batch))
+        parts["placements"].append(score_placements(batch))
         for name, rows in features_of(work, batch, outcome.probabilities).items():
             parts[name].append(rows)
         is_drawn = _drawn(work, shop, batch, "untrained", work.untrained_shares)

@@ -14,6 +14,7 @@ from audit.suggestions import suggest
 from audit.types import AuditRun, ClassVerdict, Status, Suggestion
 from audit.verdicts import gather
 from audit.verdicts import judge as judge_evidence
+from audit.weak_slices import slice_suggestions, weak_slices
 from pipelines import risks
 from pipelines.config import VerdictsConfig
 from pipelines.storage import Run
@@ -28,7 +29,8 @@ def judge(run: Run, config: VerdictsConfig) -> None:
     manifest = run.manifest()
     tables = {name: run.table(name) for name in ("predictions", "attributions", "confounds", "quarantine")}
     # What a run may be without.
-    for name in (schema.INTERVENTIONS.name, schema.PROPERTIES.name, *(table.name for table in risks.TABLES)):
+    optional = (schema.INTERVENTIONS, schema.PROPERTIES, schema.PLACEMENTS, *risks.TABLES)
+    for name in (table.name for table in optional):
         if run.has_table(name):
             tables[name] = run.table(name)
     limits = config.limits()
@@ -43,8 +45,11 @@ def judge(run: Run, config: VerdictsConfig) -> None:
     if run.has_table(schema.CERTIFICATE.name):
         verdicts = bar(verdicts, run.table(schema.CERTIFICATE.name))
     suggestions = suggest(verdicts, tables, limits)
+    slices, weak = weak_slices(tables, limits)
+    suggestions += slice_suggestions(weak, suggestions)
     run.write_table("verdicts", schema.frame(schema.VERDICTS, verdicts))
     run.write_table("suggestions", schema.frame(schema.SUGGESTIONS, suggestions))
+    run.write_table(schema.WEAK_SLICES.name, slices)
     for name, links in chain_tables(evidence).items():
         run.write_table(name, links)
     manifest["config"]["verdicts"] = config.model_dump(mode="json")

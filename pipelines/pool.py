@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from audit import tables as schema
 from audit.bonds import bonds
 from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
-from audit.pool_reading import Known, Look, Without
+from audit.pool_reading import Known, Look, Without, with_slice
 from audit.risk import predict_risks
+from audit.suggestions import WEAK
 from audit.types import AuditRun, Sample
+from audit.weak_slices import weak_slices
 from pipelines.config import ConfoundsConfig, RunConfig, validate
 from pipelines.engine import Work
 from pipelines.engines import WorkersLostError
@@ -140,7 +142,7 @@ def _traits(finished: AuditRun, config: RunConfig, wishes: Sequence[Ask]) -> tup
     seen = set(finished.tables["confounds"]["confound"])
     found = {}
     for ask in wishes:
-        if ask.trait:
+        if ask.trait and ask.kind != WEAK:
             bond = None if ask.confound in seen else bound[ask.label, ask.confound]
             found[ask.trait] = Trait(ask.trait, ask.confound, bond, ask.confound in detected)
     return tuple(found.values())
@@ -299,12 +301,29 @@ def _choose(finished: AuditRun, wishes: tuple[Ask, ...], looks: _Looks, n: int) 
         finished.classes,
     )
     pool = looks.look(unlabelled, looks.traits)
+    for trait, shows in _slices(finished, wishes, [s.sample_id for s in looks.readable(looks.labelled)]):
+        known, pool = with_slice(trait, shows, known, pool)
     everything = looks.look([*looks.labelled, *looks.others], [])
     choice = choose(wishes, known, pool, copies(pool, everything), n)
     n_unreadable = len(looks.unlabelled) - len(unlabelled)
     return Suggested(
         _table(choice, pool, unlabelled, finished.classes), choice, wishes, len(unlabelled), n_unreadable
     )
+
+
+def _slices(
+    finished: AuditRun, wishes: Sequence[Ask], ids: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The slices that are asked for: their traits, and which labelled samples are in them; see `with_slice`."""
+    if all(ask.kind != WEAK for ask in wishes):
+        return
+    limits = validate(finished.manifest["config"], where=f"{finished.name}/manifest.json").verdicts.limits()
+    by_key = {(one.label, one.name): one for one in weak_slices(finished.tables, limits)[1]}
+    for ask in wishes:
+        if ask.kind == WEAK:
+            found = by_key[ask.label, ask.confound]
+            shows = dict.fromkeys(found.rest, 0.0) | dict.fromkeys(found.members, 1.0)
+            yield ask.trait, np.array([shows.get(sample_id, np.nan) for sample_id in ids])
 
 
 def _table(choice: Choice, pool: Look, samples: Sequence[Sample], classes: Sequence[str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 
 import pipelines.exporters as exporters
 from audit import plugins
-from audit.suggestions import REPRESENTATIVE, WITH
+from audit.suggestions import REPRESENTATIVE, WEAK, WITH, WITHOUT
 from pipelines.pool import Suggested, spread_over, suggest_from_pool
 from pipelines.progress import Progress
 from pipelines.storage import Run, storing, write_text
@@ -65,7 +65,7 @@ def group_name(kind: str, confound: str, label: str) -> str:
     """What a wish asks for, in a few words."""
     if kind == REPRESENTATIVE:
         return f"{label}, representative"
-    return f"not {label}, with {confound}" if kind == WITH else f"{label}, without {confound}"
+    return f"{'not ' if kind == WITH else ''}{label}, {'without' if kind == WITHOUT else 'with'} {confound}"
 
 
 def notes(found: Suggested) -> tuple[str, ...]:
@@ -78,15 +78,18 @@ def notes(found: Suggested) -> tuple[str, ...]:
             f"{group_name(ask.kind, ask.confound, ask.label)}: {n} on the list; {fits} of {found.n_pictures} "
             f"pictures of the pool fit{short}."
         )
+    sliced = {ask.trait for ask in found.wishes if ask.kind == WEAK}
     for trait, share in found.choice.reading.items():
+        subject = "The class" if trait in sliced else f"With what tells {trait} left out, the class"
         said.append(
-            f"With what tells {trait} left out, the class of labelled photos is read rightly in "
-            f"{numbers.share(share)}, classes weighted alike; look at each picture before it is labelled."
+            f"{subject} of labelled photos is read rightly in {numbers.share(share)}, classes weighted alike; look at "
+            "each picture before it is labelled."
         )
     confounds = {ask.trait: ask.confound for ask in found.wishes}
     for trait, auroc in found.choice.presence.items():
+        why = "Nobody marked the objects" if trait in sliced else f"No detector looks for {confounds[trait]}"
         said.append(
-            f"No detector looks for {confounds[trait]} in the pool; the model's features tell it with an AUROC of "
+            f"{why} in the pool; the model's features tell {trait if trait in sliced else 'it'} with an AUROC of "
             f"{numbers.plain(auroc)}."
         )
     if found.choice.n_duplicates:

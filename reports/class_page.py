@@ -15,7 +15,7 @@ from reports import charts, views
 Row = Mapping[str, Any]
 Key = tuple[str, str, str, str]
 """sample_id, confound, kind, fill: the key of the table `interventions`."""
-_TABLES = ("objects", "screens", "effects", "bonds", "discovered")
+_TABLES = ("objects", "screens", "effects", "bonds", "discovered", "weak_slices")
 _N_EXEMPLARS = 3
 _AS_IT_IS, _CHANGED, _CONTROL = "As it is", "Changed", "Control"
 
@@ -147,6 +147,7 @@ class ChainView:
         things: confounds, the one that the verdict names first.
         spreads: global properties, the closest bond first.
         discovered: what was found without a name.
+        slices: rows of the table `weak_slices`, the surest first.
         scale: where the lines of the effects end, as a share.
     """
 
@@ -154,6 +155,7 @@ class ChainView:
     things: tuple[ThingView, ...]
     spreads: tuple[SpreadView, ...]
     discovered: tuple[DiscoveredView, ...]
+    slices: tuple[Row, ...]
     scale: float
 
     def nulls(self, method: str) -> dict[str, float]:
@@ -178,6 +180,11 @@ class ChainView:
             if effect.shown and effect.row["outcome"] == "proof"
         ]
         return max(effects, key=lambda effect: effect.row["effect"]).shown[0] if effects else None
+
+    @property
+    def weak(self) -> tuple[Row, ...]:
+        """The slices that are recognised less often than the rest of the class."""
+        return tuple(row for row in self.slices if row["is_weak"])
 
     @property
     def screened(self) -> tuple[ThingView, ...]:
@@ -251,6 +258,7 @@ def _chain(
         things=tuple(_thing(name, name == lead, view, rows, shown) for name in names),
         spreads=tuple(_spread(row, {effect["confound"] for effect in effects}) for row in rows["bonds"]),
         discovered=tuple(_discovered(row, view) for row in rows["discovered"]),
+        slices=tuple(sorted(rows["weak_slices"], key=lambda row: row["q_value"])),
         scale=charts.scale_for(
             row[end] for row in rows["effects"] for end in ("effect", "effect_low", "effect_high")
         )

@@ -15,7 +15,7 @@ from reports.csv_text import csv_text
 from reports.sheets import Sheet
 
 CSV = "suggestions.csv"
-_WITHOUT, _WITH = "add without confound", "add with confound"
+_WITHOUT, _WITH, _WEAK = "add without confound", "add with confound", "add to weak slice"
 """Kinds of the table `suggestions`."""
 _N_SHOWN = 4
 _FLAGGED = (Status.SPURIOUS, Status.SUSPECT)
@@ -55,11 +55,12 @@ class AdditionView:
 
 @dataclass(frozen=True)
 class AdviceView:
-    """Everything to add because of one confound; of representative photos, because of one class.
+    """Everything to add because of one confound; of weak slices and representative photos, because of one class.
 
     Attributes:
         slug: its part of anchors.
-        confound: the thing; empty for representative photos.
+        confound: the thing, or the name of the slice; empty for representative photos.
+        is_slice: it is a weak slice.
         helps: classes that it is for.
         texts: the sentences, each once.
         additions: what each class gets.
@@ -68,6 +69,7 @@ class AdviceView:
 
     slug: str
     confound: str
+    is_slice: bool
     helps: tuple[str, ...]
     texts: tuple[str, ...]
     additions: tuple[AdditionView, ...]
@@ -111,7 +113,8 @@ def view(
     """
     by_finding: dict[str, list[Suggestion]] = {}
     for suggestion in run.suggestions:
-        by_finding.setdefault(suggestion.confound or suggestion.text, []).append(suggestion)
+        is_own = suggestion.kind == _WEAK or not suggestion.confound  # no other class shares it
+        by_finding.setdefault(suggestion.text if is_own else suggestion.confound, []).append(suggestion)
     if not by_finding:
         return SuggestionsView((), 0, "", False), {}
     found = {key: _samples(own, run) for key, own in by_finding.items()}
@@ -122,7 +125,8 @@ def view(
     rows = [{**vars(s), "exemplars": [] if s.kind == _WITH else list(s.exemplars)} for s in run.suggestions]
     files[CSV] = csv_text(pd.DataFrame(rows))
     n = sum(s.n_to_add for s in run.suggestions)
-    return SuggestionsView(advice, n, shlex.quote(run.name), any(entry.confound for entry in advice)), files
+    is_about_confounds = any(entry.confound and not entry.is_slice for entry in advice)
+    return SuggestionsView(advice, n, shlex.quote(run.name), is_about_confounds), files
 
 
 def _advice(
@@ -130,12 +134,16 @@ def _advice(
 ) -> AdviceView:
     """The suggestions of one confound with the samples `ids` of `_samples`; of representative photos there is one."""
     *wanted, showing = (tuple(shown[sample_id] for sample_id in names) for names in ids)
-    confound = own[0].confound
+    confound, is_slice = own[0].confound, own[0].kind == _WEAK
     flagged = [v.label for v in run.verdicts if v.confound == confound and v.status in _FLAGGED]
+    is_shared = confound and not is_slice
     return AdviceView(
-        slug=views.slug(confound) if confound else f"more-{views.slug(own[0].label)}",
+        slug=views.slug(confound)
+        if is_shared
+        else f"{'weak' if is_slice else 'more'}-{views.slug(own[0].label)}",
         confound=confound,
-        helps=tuple(dict.fromkeys(flagged)) if confound else (own[0].label,),
+        is_slice=is_slice,
+        helps=tuple(dict.fromkeys(flagged)) if is_shared else (own[0].label,),
         texts=tuple(dict.fromkeys(s.text for s in own)),
         additions=tuple(
             AdditionView(s, views.kind_words(s), samples) for s, samples in zip(own, wanted, strict=True)
@@ -146,8 +154,12 @@ def _advice(
 
 def _samples(own: Sequence[Suggestion], run: AuditRun) -> list[tuple[str, ...]]:
     """For each suggestion the first samples of its kind; last those that show the confound, where one has none."""
-    wanted = [s.exemplars[:_N_SHOWN] if s.kind == _WITHOUT else _showing(s, run) for s in own]
-    showing = [s.exemplars if s.kind != _WITHOUT else _showing(s, run) for s in own]
+    is_own = [s.kind in (_WITHOUT, _WEAK) for s in own]
+    wanted = [
+        s.exemplars[:_N_SHOWN] if own_kind else _showing(s, run)
+        for s, own_kind in zip(own, is_own, strict=True)
+    ]
+    showing = [_showing(s, run) if own_kind else s.exemplars for s, own_kind in zip(own, is_own, strict=True)]
     return [*wanted, () if all(wanted) else next(filter(None, showing), ())[:_N_SHOWN]]
 
 

@@ -118,7 +118,8 @@ class ClassView:
 
 def kind_words(suggestion: Suggestion) -> str:
     """What the photos of a suggestion are like, behind the word "photos": `without face`, `representative`."""
-    return suggestion.kind.removeprefix("add ").replace("confound", suggestion.confound)
+    words = suggestion.kind.removeprefix("add ").replace("confound", suggestion.confound)
+    return words.replace("to weak slice", f"with {suggestion.confound}")
 
 
 def slug(label: str) -> str:
