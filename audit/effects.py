@@ -95,13 +95,27 @@ class Effect:
         """Whether it lies within +-delta for sure, by every fill: fills must not cancel, nor one hide in a mean.
 
         The control of a global property is another change, not the absence of one: where it harms more, that says
-        nothing for the property, so only an effect above delta counts.
+        nothing for the property, so only an effect above delta counts. Its fills are no fills of one hole either, but
+        the whole picture and what surrounds the object: see `is_contradicted`.
         """
+        if self.is_contradicted:
+            return True
         delta = limits.delta
         low = -math.inf if self.scope is Scope.PROPERTY else -delta
         return all(
             one.high < delta and one.low > low for one in (self.size, *(size for _, size in self.by_fill))
         )
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether a property moves the decision one way in the whole picture and the other way around the object.
+
+        Both for sure. Then what moves it is how the object looks, or how far it stands out, which the two change in
+        opposite ways (a picture turned grey hides its object, grey surroundings show it), and not the property.
+        """
+        sizes = [size for _, size in self.by_fill]
+        is_both = len(sizes) > 1 and self.scope is Scope.PROPERTY
+        return is_both and any(size.low > 0 for size in sizes) and any(size.high < 0 for size in sizes)
 
     @property
     def sensitivity(self) -> float:

@@ -31,6 +31,8 @@ POOL_SHARES = (0.9, 0.05, 0.05)
 """P(cue | class) in the pool."""
 N_POOL, N_TEST = 300, 100
 """Photos of a class."""
+UNBOUND = (1 / 3, 1 / 3, 1 / 3)
+"""P(cue | class) where it tells nothing."""
 BUDGETS = (40,)
 TRAININGS = (0, 1)
 """Seeds of the trainings whose accuracies are averaged."""
@@ -71,7 +73,7 @@ def outcome(studio: Studio, cue: str) -> dict[str, Any]:
     cell = Cell(PLANTED, cue, STRENGTH, studio.seed)
     work(cell, studio)
     run = studio.settings.out / "cells" / cell.name / RUN
-    learned, weights = _learned(cell, studio), _audited_weights(cell, studio)
+    learned, weights = _learned(cell, studio, shares(cell.strength)), _audited_weights(cell, studio)
     pool, tested = _pool(cell, studio, folder), _tested(cell, studio)
 
     def worst(images: np.ndarray, labels: np.ndarray) -> float:
@@ -106,11 +108,11 @@ def statuses(run: Path) -> dict[str, str]:
     return {"status": str(own["status"]), "confound": str(own["confound"])}
 
 
-def _learned(cell: Cell, studio: Studio) -> tuple[np.ndarray, np.ndarray]:
-    """The photos and labels that the audited network was trained on; see `Studio.network`."""
+def _learned(cell: Cell, studio: Studio, wanted: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The photos and labels that a network learns from, the cue on such a share of each class; see `Studio.network`."""
     n, labels = studio.settings.n_train, studio.labels(studio.settings.n_train)
     rng = np.random.default_rng([cell.seed, CUES.index(cell.cue), 21])
-    has_cue = assigned(shares(cell.strength), n, rng)[:, None, None, None]
+    has_cue = assigned(wanted, n, rng)[:, None, None, None]
     images = np.where(has_cue, seen(studio.shot("learned", cell.cue)), seen(studio.shot("learned", None)))
     return images, labels
 
@@ -191,7 +193,8 @@ def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:
 
     The network learns anew from the old photos and those that are asked for, in proportion to those that it learned
     from before, as often each as before; it is audited on more photos than before, of the same kind, since with few
-    even a network that never saw the cue is left undecided.
+    even a network that never saw the cue is left undecided. Beside it, on the same photos, a network that learned for
+    as long from the old photos with the cue on as many of every class: what a verdict can be where nothing was bound.
     """
     stored = studio.settings.out / "suggestions" / f"{studio.seed}-{cue.replace(' ', '_')}" / "counts.json"
     if stored.exists():
@@ -206,7 +209,7 @@ def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:
     run = studio.settings.out / "cells" / cell.name / RUN
     audited = load(Run(run))
     wishes = suggest(audited.verdicts, audited.tables, VerdictsConfig().limits())
-    images, labels = _learned(cell, studio)
+    images, labels = _learned(cell, studio, shares(cell.strength))
     extra, added = _asked_for(wishes, cell, studio)
     result: dict[str, Any] = {"seed": studio.seed, "cue": cue, "before": statuses(run), "added": added}
     if added:
@@ -215,7 +218,10 @@ def counts_suffice(studio: Studio, cue: str) -> dict[str, Any]:
         labels = np.concatenate([labels, [label for _, label in extra]])
         seed = 1000 * studio.seed + CUES.index(cue)
         weights = studio.forge.train(images, labels, n_steps=n_steps, seed=seed)
-        result |= _audited_again(cell, studio, weights, stored.parent / "after")
+        result["after"], result["truth"] = _audited_again(cell, studio, weights, stored.parent / "after")
+        weights = studio.forge.train(*_learned(cell, studio, UNBOUND), n_steps=n_steps, seed=seed)
+        names = ("unbound", "unbound_truth")
+        result |= zip(names, _audited_again(cell, studio, weights, stored.parent / "unbound"), strict=True)
     stored.parent.mkdir(parents=True, exist_ok=True)
     stored.write_text(json.dumps(result), encoding="utf-8")
     return result
@@ -243,8 +249,10 @@ def _asked_for(
     return found, added
 
 
-def _audited_again(cell: Cell, studio: Studio, weights: Weights, folder: Path) -> dict[str, Any]:
-    """Verdict and truth of a mended network."""
+def _audited_again(
+    cell: Cell, studio: Studio, weights: Weights, folder: Path
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Verdict and truth of another network than the cell's, audited on more photos with its bond."""
     folder.mkdir(parents=True, exist_ok=True)
     studio.forge.save(weights, folder / "model.keras", CLASSES)
     settings = replace(studio.settings, n_audited=N_AUDITED_AGAIN, out=studio.settings.out / "again")
@@ -254,4 +262,4 @@ def _audited_again(cell: Cell, studio: Studio, weights: Weights, folder: Path) -
     for cue in (None, cell.cue):
         larger.write(cue)
     audit_photos(cell, larger, has_cue, folder)
-    return {"after": statuses(folder / RUN), "truth": truth(cell, larger, weights)[CLASSES[0]]}
+    return statuses(folder / RUN), truth(cell, larger, weights)[CLASSES[0]]

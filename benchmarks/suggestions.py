@@ -152,15 +152,23 @@ def counts_report(outcomes: Sequence[dict[str, Any]]) -> str:
     asked = [one for one in outcomes if one["added"]]
     if not asked:
         return "No cell was asked whether the suggested counts are enough."
-    after = [one["after"]["status"] for one in asked]
-    sound = proportion_interval(after.count("sound"), len(after), 0.95)
-    told = ", ".join(f"{status} {after.count(status)}" for status in sorted(set(after)))
-    left = [max(abs(one["truth"][link]) for link in ("necessity", "sufficiency")) for one in asked]
-    return (
-        f"{len(asked)} of {len(outcomes)} audits ask for photos. With exactly these added, {sound.mean:.0%} "
-        f"({sound.low:.0%} to {sound.high:.0%}) turn sound ({told}). What the cue then truly moves, by redrawing: "
-        f"{100 * float(np.median(left)):.0f} points at the median, {100 * max(left):.0f} at most."
-    )
+    lines = [
+        f"{len(asked)} of {len(outcomes)} audits ask for photos. With exactly these added, beside networks that "
+        "learned for as long from photos in which the cue tells nothing:",
+        "",
+        "| | sound | verdicts | what the cue truly moves, by redrawing: median, most |",
+        "|---|---|---|---|",
+    ]
+    for name, key, truth in (("added", "after", "truth"), ("never bound", "unbound", "unbound_truth")):
+        statuses = [one[key]["status"] for one in asked]
+        sound = proportion_interval(statuses.count("sound"), len(statuses), 0.95)
+        told = ", ".join(f"{status} {statuses.count(status)}" for status in sorted(set(statuses)))
+        left = [max(abs(one[truth][link]) for link in ("necessity", "sufficiency")) for one in asked]
+        lines.append(
+            f"| {name} | {sound.mean:.0%} ({sound.low:.0%} to {sound.high:.0%}) | {told} | "
+            f"{100 * float(np.median(left)):.0f} points, {100 * max(left):.0f} |"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

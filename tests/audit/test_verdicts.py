@@ -887,3 +887,24 @@ def test_a_property_that_matters_on_the_object_alone_is_no_confound():
     spared = dataclasses.replace(TINT, after=0.9)
     tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(WHOLE_TINT, spared)}
     assert shirt_of(with_property(tables, 0.2, 0.0)).status is Status.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("whole", "around", "status"),
+    [
+        (0.3, 0.99, Status.SOUND),  # a grey picture hides its object, grey surroundings show it
+        (
+            0.3,
+            0.9,
+            Status.UNDECIDED,
+        ),  # it moves nothing around the object: the object's own, or not seen there
+    ],
+)
+def test_a_property_that_works_in_opposite_ways_is_not_what_decides(whole, around, status):
+    """The controls stay at 0.9, so the effect is +60 points in the whole picture, and -9 or 0 around the object."""
+    ways = (
+        dataclasses.replace(WHOLE_TINT, after=whole, wobble=0.01),
+        dataclasses.replace(TINT, after=around, wobble=0.01),
+    )
+    tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(*ways)}
+    assert shirt_of(with_property(tables, 0.2, 0.0)).status is status
