@@ -147,9 +147,9 @@ def test_one_sharp_edge_is_no_trace_of_compression():
     around[7:-7, 7:-7] = True
     for before, after in zip(stored(photographs()), stored(framed), strict=True):
         without, with_edge = (ALL["jpeg_blockiness"].measure(one, FACTS, around) for one in (before, after))
-        # One line of fifteen on either axis moves a median a little; it moves their mean to 1.1 to 1.9.
+        # One line of fifteen on either axis moves a median less than chance does (0.2), their mean by one and more.
         assert without < 0.3
-        assert abs(with_edge - without) < 0.1
+        assert abs(with_edge - without) < 0.2
 
 
 def test_blurring_only_takes_away():
