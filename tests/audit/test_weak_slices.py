@@ -9,7 +9,7 @@ from tests.audit.test_suggestions import limits, tables_of, with_property
 
 
 def sized(n_right_small, n_small=20, n_large=40, n_right_large=40, label="kite"):
-    """A class with small objects first, then larger ones; the first of either are recognised."""
+    """A class with a small objects first, then larger ones; the first of either are recognised."""
     tables = tables_of(**{label: (0, n_small + n_large), "cup": (0, 30)})
     predictions = tables["predictions"]
     index = predictions.groupby("label").cumcount()
@@ -38,7 +38,7 @@ def sized(n_right_small, n_small=20, n_large=40, n_right_large=40, label="kite")
 def test_small_objects_that_are_missed_are_a_weak_slice_with_counts_by_hand():
     rows, weak = weak_slices(sized(n_right_small=5), limits(0.1))
     (one,) = weak
-    assert (one.label, one.trait, one.side, one.name) == ("kite", "object size", "low", "small object")
+    assert (one.label, one.trait, one.side, one.name) == ("kite", "object size", "low", "a small object")
     assert (len(one.members), one.n_right, len(one.rest), one.n_rest_right) == (20, 5, 40, 40)
     assert one.difference.mean == pytest.approx(5 / 20 - 1)
     assert 0.0202 < one.threshold < 0.2
@@ -55,7 +55,7 @@ def test_small_objects_that_are_missed_are_a_weak_slice_with_counts_by_hand():
 
 def test_the_suggestion_evens_the_slice_out():
     (wish,) = slice_suggestions(weak_slices(sized(n_right_small=5), limits(0.1))[1], ())
-    assert (wish.label, wish.kind, wish.confound) == ("kite", "add to weak slice", "small object")
+    assert (wish.label, wish.kind, wish.confound) == ("kite", "add to weak slice", "a small object")
     assert (wish.n_now, wish.n_class, wish.n_to_add) == (20, 60, 20)
     assert "of these 5 of 20 are recognised, of the others 40 of 40" in wish.text
     assert wish.exemplars == ("kite-005", "kite-006", "kite-007", "kite-008")

@@ -60,18 +60,23 @@ def test_the_run_says_which_slice_is_missed_and_what_evens_it_out(run):
     slices = Run(run).table("weak_slices")
     weak = slices[slices["is_weak"] & (slices["trait"] == "object size")]
     (row,) = weak.to_dict("records")
-    assert (row["label"], row["name"], row["n"], row["n_right"]) == ("t-shirt", "small object", 12, 0)
+    assert (row["label"], row["name"], row["n"], row["n_right"]) == ("t-shirt", "a small object", 12, 0)
     assert (row["n_rest"], row["n_rest_right"]) == (20, 20)
     # Between 36 and 169 of 1,024 pixels.
     assert row["threshold"] == pytest.approx((36 + 169) / 2 / 1024)
     wishes = Run(run).table("suggestions")
     (wish,) = wishes[wishes["kind"] == "add to weak slice"].to_dict("records")
-    assert (wish["confound"], wish["n_now"], wish["n_class"], wish["n_to_add"]) == ("small object", 12, 32, 8)
+    assert (wish["confound"], wish["n_now"], wish["n_class"], wish["n_to_add"]) == (
+        "a small object",
+        12,
+        32,
+        8,
+    )
 
 
 def test_the_report_shows_it(run):
     page = (run / "report" / "suggestions.html").read_text()
-    assert "is recognised with small object too" in re.sub("<[^>]*>", "", page)
+    assert "is recognised with a small object too" in re.sub("<[^>]*>", "", page)
     (of_class,) = [path for path in (run / "report" / "classes").glob("*.html") if path.stem == "t-shirt"]
     assert "Recognised less often" in of_class.read_text()
 
@@ -96,4 +101,4 @@ def test_a_pool_gives_small_ones(run, tmp_path):
     assert len(asked) == 8
     assert set(asked["label"]) == {"t-shirt"}
     assert {Path(path).name.split("-")[0] for path in asked["path"]} == {"small"}
-    assert asked["reason"].str.contains("with small object, as far as the model's features tell").all()
+    assert asked["reason"].str.contains("with a small object, as far as the model's features tell").all()
