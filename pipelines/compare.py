@@ -231,10 +231,8 @@ def tell(comparison: Comparison, page: Path, console: Console) -> None:
     console.print(f"[{SIGNS[gravest][1]}]{escape(first)}[/]", highlight=False)
     for sentence in others:
         console.print(escape(sentence), highlight=False)
-    hits = comparison.hits
-    if hits and hits.is_loss:
-        counts = f"{hits.lost} of {hits.n} predictions were lost and {hits.won} won"
-        console.print(f"[red]Beside that, {counts} (p = {hits.p_value:.2g}).[/]", highlight=False)
+    if comparison.hits and comparison.hits.is_loss:
+        console.print(f"[red]{change_words.loss_sentence(comparison.hits)}[/]", highlight=False)
     console.print()
     console.print(_table(comparison, is_wide=console.width >= WIDE), highlight=False)
     for text in _notes(comparison):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from audit.types import ChangeKind, ClassChange, Comparison
+from audit.types import ChangeKind, ClassChange, Comparison, Hits
 from reports import numbers
 
 ORDER = (ChangeKind.WORSENED, ChangeKind.IMPROVED, ChangeKind.INCOMPARABLE, ChangeKind.UNCHANGED)
@@ -50,3 +50,13 @@ def headline(comparison: Comparison) -> tuple[str, ...]:
         subject = f"{numbers.count(len(labels))} of {numbers.count(total)} classes"
         sentences.append(f"{subject} {verb}: {numbers.enumerate_words(labels, 4)}.")
     return tuple(sentences)
+
+
+def loss_sentence(hits: Hits) -> str:
+    """How many predictions were lost and won: `Beside that, 15 of 60 predictions were lost and 3 won (p = 0.008).`"""
+    p_value = numbers.probability(hits.p_value)
+    sign = p_value if p_value.startswith("<") else f"= {p_value}"
+    counts = (
+        f"{numbers.count(hits.lost)} of {numbers.plural(hits.n, 'prediction was', 'predictions were')} lost"
+    )
+    return f"Beside that, {counts} and {numbers.count(hits.won)} won (p {sign.replace('<', '< ')})."

@@ -102,6 +102,7 @@ def render(
         "scale": charts.scale_for(end for change in comparison.changes for end in (change.low, change.high)),
         "unpaired": [(why, len(ids), ids[:_IDS_SHOWN]) for why, ids in comparison.unpaired.items()],
         "statistic_words": change_words.statistic_words,
+        "loss_sentence": change_words.loss_sentence,
         "legends": _legends(pairs, files),
     }
     return {**single_site.render(environment.make(), "compare", name, values), **files}
