@@ -621,7 +621,9 @@ POOL = Table(
         text("predicted", "class name of the model's highest score"),
         share("confidence", "largest probability"),
         share(
-            "risk", "estimated probability that the prediction is wrong", "the run has no estimate of risk"
+            "risk",
+            "estimated probability that the prediction is wrong; at least `likely` where the model says another class",
+            "the run has no estimate of risk",
         ),
         text("reason", "why it is on the list, in words"),
     ),

@@ -15,7 +15,7 @@ from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
 from audit.pool_reading import Known, Look, Without, with_slice
 from audit.risk import predict_risks
-from audit.suggestions import WEAK
+from audit.suggestions import REPRESENTATIVE, WEAK, WITH
 from audit.types import AuditRun, Sample
 from audit.weak_slices import weak_slices
 from pipelines.config import ConfoundsConfig, RunConfig, validate
@@ -353,7 +353,10 @@ def _table(choice: Choice, pool: Look, samples: Sequence[Sample], classes: Seque
 def _with_risk(
     table: pd.DataFrame, samples: Sequence[Sample], finished: AuditRun, workers: tuple[Work, Crew]
 ) -> pd.DataFrame:
-    """The list with the risk of each picture; as it is where the run has no estimate, or its worker was lost."""
+    """The list with the risk of each picture; as it is where the run has no estimate, or its worker was lost.
+
+    A picture that reads as another class than the model says is at least as probably wrong as it is of that class.
+    """
     if schema.FEATURES.name not in finished.tables or not samples:
         return table
     work, crew = workers
@@ -364,7 +367,12 @@ def _with_risk(
     except WorkersLostError:
         return table
     risks = predict_risks(model, evidence).set_index("sample_id")["risk"]
-    return schema.check(table.assign(risk=risks.reindex(table["path"]).to_numpy()), schema.POOL)
+    own = risks.reindex(table["path"]).to_numpy(dtype=np.float64)
+    is_other = np.where(
+        table["kind"] == WITH, table["predicted"] == table["asked_for"], table["predicted"] != table["label"]
+    )
+    least = np.where(is_other & (table["kind"] != REPRESENTATIVE), table["likely"], 0.0)
+    return schema.check(table.assign(risk=np.maximum(own, least)), schema.POOL)
 
 
 def spread_over(wishes: Sequence[Ask], table: pd.DataFrame) -> dict[Ask, int]:

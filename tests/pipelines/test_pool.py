@@ -155,6 +155,8 @@ def test_what_contradicts_the_confound_is_suggested_on_both_sides(by_detector, p
     assert set(kinds_of(rows)) == {("t-shirt-plain", WITHOUT), ("shoes-face", WITH)}
     assert {(row["label"], row["predicted"]) for row in rows} == {("t-shirt", "shoes"), ("shoes", "t-shirt")}
     assert all("face" in row["reason"] for row in rows)
+    # Each reads as another class than the model says, so it is at least as probably wrong.
+    assert all(float(row["risk"]) >= float(row["likely"]) > 0.5 for row in rows)
 
 
 def test_copies_are_left_out_and_unreadable_files_are_counted(by_detector, pool, tmp_path, capsys):
