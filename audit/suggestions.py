@@ -92,10 +92,10 @@ def suggest(
         bright ones of the first loosen every bond. For each class that no method flags and one leaves undecided a
         suggestion of representative photos.
     """
-    flagged = _flagged(verdicts, set(tables["confounds"]["confound"]) | {WHOLE_BACKGROUND})
+    asking = flagged(verdicts, set(tables["confounds"]["confound"]) | {WHOLE_BACKGROUND})
     groups: dict[str, list[_Finding]] = {}
-    for label, confound in flagged:
-        bound = {other for other, thing in flagged if thing == confound}
+    for label, confound in asking:
+        bound = {other for other, thing in asking if thing == confound}
         if finding := _finding(label, confound, tables, bound):
             groups.setdefault(confound, []).append(finding)
     wishes: dict[tuple[str, str, str], Suggestion] = {}
@@ -107,7 +107,7 @@ def suggest(
     return (*wishes.values(), *_representative(verdicts, tables["predictions"]))
 
 
-def _flagged(verdicts: Sequence[ClassVerdict], things: Collection[str]) -> Sequence[tuple[str, str]]:
+def flagged(verdicts: Sequence[ClassVerdict], things: Collection[str]) -> Sequence[tuple[str, str]]:
     """Flagged classes with their confounds; of a property, which is no thing, the class that is bound to it most.
 
     Of equally bound ones, as two classes always are, the first by name: what mends one bond mends the other.

@@ -662,6 +662,28 @@ FINDINGS = Table(
 )
 """What `export RUN findings` writes; made from other tables when it is asked for."""
 
+_NO_CROP, _NO_COLOUR = "it is to be recoloured", "it is to be cropped"
+EDITS = Table(
+    "edits",
+    ("sample_id", "confound"),
+    (
+        text("sample_id", "the sample"),
+        text("path", "image file"),
+        text("label", "class name of the label, whose verdict asks"),
+        text("kind", "crop or recolour"),
+        text("confound", "what the crop leaves out, or the property to change"),
+        share("x0", "left side of the crop, as a share of the upright photo's width", _NO_CROP),
+        share("y0", "its upper side, as a share of the height", _NO_CROP),
+        share("x1", "its right side", _NO_CROP),
+        share("y1", "its lower side", _NO_CROP),
+        share("keeps", "share of the photo's area that stays", _NO_CROP),
+        number("value", "the property's number now", _NO_COLOUR),
+        number("target", "the number to bring it to", _NO_COLOUR),
+        text("reason", "what to do and what it brings, in words"),
+    ),
+)
+"""What `export RUN edits` writes; made when it is asked for."""
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (

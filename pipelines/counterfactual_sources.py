@@ -9,14 +9,16 @@ import numpy as np
 from PIL import Image
 
 from audit.bonds import Bond, bonds
+from audit.edits import CROP
 from audit.interventions import WHOLE_BACKGROUND, Aim, Picture
 from audit.properties import outside
 from audit.properties._all import global_properties
 from audit.types import FOREGROUND, AuditRun, Batch, Sample, Status
 from pipelines.config import ModelConfig, RunConfig
 from pipelines.discovered_regions import stored_regions
-from pipelines.images import ImageFault, decode
-from pipelines.inputs import load, settings_from
+from pipelines.geometry import Geometry
+from pipelines.images import DecodedImage, ImageFault, decode
+from pipelines.inputs import load, outlines, settings_from
 from pipelines.regions import RegionFinder, detectors
 from pipelines.shards import read
 from pipelines.storage import Run, digest, storing
@@ -32,7 +34,7 @@ class Recipe:
     Attributes:
         label: class whose verdict asks.
         confound: what is changed.
-        change: intervention, by its name.
+        change: intervention, by its name, or CROP.
         is_own: pictures of the class itself are changed, else those of classes that are not bound.
         is_discovered: nobody named it, so only the photos in which the run found it tell where it is.
         target: value of a global property; NaN for a thing.
@@ -69,6 +71,7 @@ def recipes_of(finished: AuditRun) -> tuple[Recipe, ...]:
         else:
             found.append(Recipe(label, confound, "remove", True, confound in unnamed))
             found.append(Recipe(label, confound, "transplant", False, confound in unnamed))
+            found.append(Recipe(label, confound, CROP, True, confound in unnamed))
     return tuple(found)
 
 
@@ -131,6 +134,22 @@ class Workbench:
             region = self._discovered(sample, recipe, target) & (foreground != FOREGROUND)
         return batch, Picture(image, foreground, region)
 
+    def outlines(self, sample: Sample, recipe: Recipe) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where object and thing lie on the upright photo, in its own pixels: uint8 (H, W), bool (H, W).
+
+        None where photo or annotation cannot be read.
+        """
+        try:
+            decoded = _decoded(sample, self.config)
+            target = decoded.pixels.shape[0], decoded.pixels.shape[1]
+            geometry = Geometry(decoded.stored_size, decoded.orientation, target, "stretch", False)
+            foreground, (region,) = outlines(sample, decoded, geometry, self._finder, (recipe.confound,))
+        except ImageFault:
+            return None
+        if recipe.is_discovered:
+            region = self._discovered(sample, recipe, target) & (foreground != FOREGROUND)
+        return foreground, region
+
     def shows(self, batch: Batch, picture: Picture, recipe: Recipe) -> bool:
         """Whether the picture shows the confound."""
         if recipe.bond is None:
@@ -165,17 +184,20 @@ def region_finder(run: Run, config: RunConfig) -> RegionFinder:
 def size_of(sample: Sample, config: RunConfig) -> tuple[int, int] | None:
     """Height and width of the upright photo, its long side at most LONGEST_SIDE; None where it cannot be read."""
     try:
-        pixels = decode(
-            Path(sample.image_path),
-            exif=config.data.exif,
-            alpha=config.data.alpha,
-            max_pixels=config.data.max_pixels,
-        ).pixels
+        height, width = _decoded(sample, config).pixels.shape[:2]
     except ImageFault:
         return None
-    height, width = pixels.shape[:2]
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _decoded(sample: Sample, config: RunConfig) -> DecodedImage:
+    return decode(
+        Path(sample.image_path),
+        exif=config.data.exif,
+        alpha=config.data.alpha,
+        max_pixels=config.data.max_pixels,
+    )
 
 
 def _stretched(model: ModelConfig) -> ModelConfig:

@@ -1,9 +1,10 @@
-"""Made pictures that contradict a finding: a confound taken away or brought in, a background of another class.
+"""Made pictures that contradict a finding: a confound taken or cropped away or brought in, another background.
 
-    OUT/images/<change>/…png    the pictures, in the size of the photos they were made from
+    OUT/images/<change>/…png    the pictures, in the size of the photos they were made from; a crop in its own
     OUT/masks/<change>/…png     the labelled object, 255; only where it is annotated
     OUT/origins/<change>/…png   where each pixel comes from: 0 the photo, 80 made up or mixed, 255 the donor's photo
-    OUT/manifest.csv            label, mask, and what was made from what; every row has the split `counterfactual`
+    OUT/manifest.csv            label, mask, what was made from what (of a crop also which part); every row has
+                                the split `counterfactual`
 
 They lie in a folder of their own and say what they are, so that nobody trains or audits on them unawares.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from audit import plugins
+from audit.edits import CROP, safe_crop
 from audit.errors import ConfigError, RunError
 from audit.interventions import Donors, Picture, Variant
 from audit.interventions._fills import FILLS
@@ -31,14 +33,15 @@ SPLIT = "counterfactual"
 MARKER = "MADE_PICTURES.txt"
 _NOTE = (
     "The pictures in this folder were made by `rightreasons suggest --counterfactuals` from photos of a dataset:\n"
-    "a confound taken away or brought in, or the background of another class. They are no photos. manifest.csv says\n"
-    "what was made from what, origins/ where each pixel comes from. Running the command again replaces all of it.\n"
+    "a confound taken away, cropped away or brought in, or the background of another class. They are no photos.\n"
+    "manifest.csv says what was made from what, origins/ where each pixel comes from. Running the command again\n"
+    "replaces all of it.\n"
 )
 _MADE = ("images", "masks", "origins")
 OWN, FILLED, DONATED = 0, 80, 255
 """Values of an origins picture."""
 N_DONORS = 6
-COLUMNS = (
+COLUMNS = (  # crop: x0 y0 x1 y1 as shares of the photo's width and height
     "path",
     "label",
     "split",
@@ -52,6 +55,7 @@ COLUMNS = (
     "confound",
     "asked_for",
     "origins_path",
+    "crop",
 )
 
 
@@ -109,6 +113,9 @@ def _made(
     """One row after the other, its files written, as long as there are photos."""
     import audit.interventions as interventions
 
+    if recipe.change == CROP:
+        yield from _cropped(recipe, samples.get(recipe.label, ()), bench, out)
+        return
     bound = {v.label for v in bench.finished.verdicts if v.confound == recipe.confound}
     others = [name for name in samples if name not in bound] or [
         name for name in samples if name != recipe.label
@@ -135,6 +142,23 @@ def _made(
             if variant.after is not None:
                 yield _stored(recipe, sample, picture, variant, (donor_id, donor), out)
                 break
+
+
+def _cropped(
+    recipe: Recipe, subjects: Sequence[Sample], bench: Workbench, out: Path
+) -> Iterator[dict[str, str]]:
+    """The same by cropping the thing away, where the object is annotated and a crop holds it without the thing."""
+    for sample in subjects:
+        size = size_of(sample, bench.config) if sample.foreground.is_annotated else None
+        found = bench.picture(sample, recipe, size) if size else None
+        if found is None or not found[1].region.any():
+            continue
+        whole = found[1]
+        crop = safe_crop(whole.foreground == FOREGROUND, whole.region)
+        if crop is not None:
+            part = Picture(crop.of(whole.image), crop.of(whole.foreground), crop.of(whole.region))
+            row = _stored(recipe, sample, part, Variant("", part.image, None), ("", None), out)
+            yield row | {"crop": " ".join(f"{side:.4f}" for side in crop.box)}
 
 
 def _in_turn(samples: Mapping[str, Sequence[Sample]], labels: Sequence[str]) -> Iterator[Sample]:
@@ -208,6 +232,7 @@ def _stored(
         "confound": recipe.confound,
         "asked_for": recipe.label,
         "origins_path": places["origins"].as_posix(),
+        "crop": "",
     }
 
 

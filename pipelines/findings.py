@@ -18,8 +18,6 @@ from pipelines.judge import load as load_run
 from pipelines.shards import read
 from pipelines.storage import Run
 
-NAME = "findings"
-"""What `export` calls them: a table that is made when it is asked for."""
 _SIDE = 256
 """Regions are looked at on a grid of so many pixels a side; boxes are exact to a 256th."""
 _SMALLEST = 4

@@ -12,7 +12,7 @@ import numpy as np
 from audit.types import FOREGROUND, Batch, ImageFacts, Sample
 from pipelines.config import RunConfig
 from pipelines.geometry import Geometry
-from pipelines.images import ImageFault, decode
+from pipelines.images import DecodedImage, ImageFault, decode
 from pipelines.own_inputs import OwnInputs
 from pipelines.readers._annotations import Fault, fault_of
 
@@ -161,23 +161,39 @@ def _load_one(
     geometry = Geometry(
         decoded.stored_size, decoded.orientation, settings.target, settings.resize, settings.antialias
     )
-    foreground = geometry.outline(sample.foreground)
-    found = detected(sample, decoded.pixels, decoded.digest) if detected else {}
-    regions = np.zeros((len(settings.region_names), *settings.target), dtype=bool)
-    for index, name in enumerate(settings.region_names):
-        if name in sample.regions and sample.regions[name].is_annotated:
-            regions[index] = geometry.outline(sample.regions[name]) == FOREGROUND
-        elif name in found:
-            regions[index] = geometry.mask(found[name])
+    foreground, regions = outlines(sample, decoded, geometry, detected, settings.region_names)
     label = NO_LABEL if sample.label is None else class_index[sample.label]
     return _Row(
         sample.sample_id,
         label,
         settings.own.image(decoded.pixels) if settings.own else geometry.image(decoded.pixels),
         foreground,
-        regions & (foreground != FOREGROUND),
+        regions,
         decoded.facts,
     )
+
+
+def outlines(
+    sample: Sample,
+    decoded: DecodedImage,
+    geometry: Geometry,
+    detected: Detected | None,
+    region_names: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the object and other things lie: uint8 (H, W) and bool (R, H, W), of the geometry's target size.
+
+    Raises:
+        ImageFault: an annotation or a detector fails on this picture.
+    """
+    foreground = geometry.outline(sample.foreground)
+    found = detected(sample, decoded.pixels, decoded.digest) if detected else {}
+    regions = np.zeros((len(region_names), *geometry.target), dtype=bool)
+    for index, name in enumerate(region_names):
+        if name in sample.regions and sample.regions[name].is_annotated:
+            regions[index] = geometry.outline(sample.regions[name]) == FOREGROUND
+        elif name in found:
+            regions[index] = geometry.mask(found[name])
+    return foreground, regions & (foreground != FOREGROUND)
 
 
 def _batch(rows: Sequence[_Row], settings: InputSettings) -> Batch:

@@ -54,8 +54,13 @@ def picture_rows(table: pd.DataFrame, form: str) -> Iterator[PictureRow]:
             label=None if is_suggested else row.get("label"),
             suggested=(row["label"], float(row["likely"])) if is_suggested else None,
             predicted=(row["predicted"], float(row["confidence"])) if "predicted" in row else None,
-            regions=tuple(
-                (one["name"], tuple(one["box"])) for one in map(json.loads, row.get("regions", ()))
-            ),
+            regions=_regions(row),
             words={str(name): plain(value) for name, value in row.items() if name not in _TAKEN},
         )
+
+
+def _regions(row: Mapping[Any, Any]) -> tuple[tuple[str, Box], ...]:
+    """What the column `regions` names, or the one box that the row itself is about, called by its kind."""
+    if not pd.isna(row.get("x0")):
+        return ((row["kind"], (row["x0"], row["y0"], row["x1"], row["y1"])),)
+    return tuple((one["name"], tuple(one["box"])) for one in map(json.loads, row.get("regions", ())))

@@ -39,21 +39,18 @@ class LabelStudio:
             "data": {"image": self.files + quote(str(row.path).lstrip("/")), **words},
         }
         answer = row.suggested or row.predicted
+        results = [_rectangle(name, box) for name, box in row.regions]
         if answer:
-            choice = {
-                "from_name": "label",
-                "to_name": "image",
-                "type": "choices",
-                "value": {"choices": [answer[0]]},
-            }
-            task["predictions"] = [
-                {
-                    "model_version": "suggested" if row.suggested else "predicted",
-                    "score": answer[1],
-                    "result": [choice, *(_rectangle(name, box) for name, box in row.regions)],
-                }
-            ]
+            results.insert(0, _choice(answer[0]))
+        if results:
+            version = "suggested" if row.suggested else "predicted" if row.predicted else "regions"
+            score = {"score": answer[1]} if answer else {}
+            task["predictions"] = [{"model_version": version, **score, "result": results}]
         return task
+
+
+def _choice(label: str) -> dict[str, Any]:
+    return {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}
 
 
 def _rectangle(name: str, box: tuple[float, float, float, float]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Global properties and the untrained null through whole runs on a tiny drawn world; nobody trains."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_a_property_is_that_of_the_surroundings_not_of_the_object(reads_tint):
     # pull the pictures' means 0.03 apart.
     assert of_class["plain"].abs().max() < 10 / 255
     assert (of_class["warm"] - 48 / 255).abs().max() < 10 / 255
+
+
+def test_photos_of_one_class_alone_are_to_be_recoloured(reads_tint, tmp_path):
+    assert main(["export", str(reads_tint), "edits", "-o", str(tmp_path / "edits.json")]) == 0
+    rows = [
+        row for row in json.loads((tmp_path / "edits.json").read_text()) if row["confound"] == "colour cast"
+    ]
+    # To bring each class to the other's value would turn the bond around. Both are perfect: the first by name is asked.
+    assert [(row["label"], row["kind"]) for row in rows] == [("plain", "recolour")] * N
+    properties = Run(reads_tint).table("properties").query("property == 'colour cast'").set_index("sample_id")
+    is_own = properties.index.str.contains(rows[0]["label"])
+    others = np.median(properties.loc[~is_own, "value"])
+    values = [row["value"] for row in rows]
+    assert sorted(values) == sorted(properties.loc[is_own, "value"])
+    assert {row["target"] for row in rows} == {others}
+    assert values == sorted(values, key=lambda value: -abs(value - others))
+    assert {row["x0"] for row in rows} == {None}
 
 
 def test_properties_of_files_are_stored_too(reads_tint):
