@@ -1,6 +1,7 @@
 """Pictures that are nearly the same: by perceptual hash, within a split (redundant) and across splits (a leak)."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ _SIDE, _KEPT = 32, 8
 """Pixels a side that are transformed, and frequencies a side that are kept."""
 _PAIRS_AT_ONCE = 2**22
 """Of uint64: 32 MB."""
+_SHARING_AT_ONCE = 2**20
+"""Pairs that share a part, some 50 MB."""
+_SHARING_COSTS = 5
+"""Times as long as looking at one of all pairs: such a pair is gathered from four places."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -48,9 +53,11 @@ def perceptual_hashes(images: np.ndarray) -> np.ndarray:
 def near_pairs(
     hashes: np.ndarray, most_bits: int = MOST_BITS, others: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of hashes that differ in at most `most_bits` bits.
+    """All pairs of hashes that differ in at most `most_bits` bits, none of them missed.
 
-    Every pair is looked at, in blocks: 100,000 pictures take some seconds and no index has to be right.
+    Of `most_bits` + 1 parts of two such hashes one at least is equal, so only hashes that share a part are compared;
+    where so many share one that this takes longer, every pair is. An approximate index of a library takes longer and
+    misses some: `python -m benchmarks.pool_scale` has the figures.
 
     Args:
         hashes: uint64 (N,).
@@ -60,7 +67,84 @@ def near_pairs(
     Returns:
         Indices of the first (into `hashes`) and of the second (into `others`, or `hashes`), and their distance in
         bits, int64 (P,) each, sorted by the first, then the second.
+
+    Source: the pigeonhole search of Norouzi, Punjani, Fleet. Fast Search in Hamming Space with Multi-Index Hashing.
+    CVPR 2012, sec. 2; here a part is every (`most_bits` + 1)-th bit, since in pictures neighbouring ones go together.
     """
+    against = hashes if others is None else others
+    parts = [_Part.of(hashes, others, _mask(part, most_bits + 1)) for part in range(most_bits + 1)]
+    n_pairs = len(hashes) * (len(hashes) - 1) // 2 if others is None else len(hashes) * len(others)
+    if _SHARING_COSTS * sum(int(part.counts.sum()) for part in parts) > n_pairs:
+        return _among_all(hashes, most_bits, others)
+    found: list[np.ndarray] = [np.empty((0, 3), np.int64)]
+    earlier: list[np.uint64] = []
+    for part in parts:
+        for first, second in part.pairs():
+            differing = hashes[first] ^ against[second]
+            distance = np.bitwise_count(differing)
+            near = distance <= most_bits
+            for mask in earlier:  # A pair that shares several parts is taken at the first.
+                near &= (differing & mask) != 0
+            found.append(np.stack([first[near], second[near], distance[near].astype(np.int64)], axis=1))
+        earlier.append(part.mask)
+    one, other, bits = np.concatenate(found).T
+    if others is None:
+        one, other = np.minimum(one, other), np.maximum(one, other)
+    order = np.lexsort((other, one))
+    return one[order], other[order], bits[order]
+
+
+def _mask(part: int, n_parts: int) -> np.uint64:
+    """Every `n_parts`-th bit of 64."""
+    return np.uint64(sum(1 << bit for bit in range(part, 64, n_parts)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Hashes in the order of some of their bits, and who shares them.
+
+    Attributes:
+        mask: the bits.
+        order, against: int64 (N,) and (M,), indices of hashes and of those they are held against.
+        starts, counts: int64 (N,), where in `against` those begin that share the bits, and how many they are.
+    """
+
+    mask: np.uint64
+    order: np.ndarray
+    against: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, others: np.ndarray | None, mask: np.uint64) -> "_Part":
+        """As in `near_pairs`; of hashes among themselves only those further on, so that each pair is there once."""
+        order = np.argsort(hashes & mask, kind="stable")
+        keys = (hashes & mask)[order]
+        if others is None:
+            starts = np.arange(1, len(keys) + 1)
+            return cls(mask, order, order, starts, np.searchsorted(keys, keys, "right") - starts)
+        against = np.argsort(others & mask, kind="stable")
+        theirs = (others & mask)[against]
+        starts = np.searchsorted(theirs, keys)
+        return cls(mask, order, against, starts, np.searchsorted(theirs, keys, "right") - starts)
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Indices of hashes that share the bits, in portions."""
+        before = np.concatenate([[0], np.cumsum(self.counts)])
+        start = 0
+        while start < len(self.order):
+            stop = max(start + 1, int(np.searchsorted(before, before[start] + _SHARING_AT_ONCE)) - 1)
+            counts = self.counts[start:stop]
+            rows = np.repeat(np.arange(start, stop), counts)
+            place = np.arange(len(rows)) - np.repeat(before[start:stop] - before[start], counts)
+            yield self.order[rows], self.against[self.starts[rows] + place]
+            start = stop
+
+
+def _among_all(
+    hashes: np.ndarray, most_bits: int, others: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `near_pairs`, from every pair, in blocks."""
     against = hashes if others is None else others
     found: list[np.ndarray] = [np.empty((0, 3), np.int64)]
     n_rows = max(1, _PAIRS_AT_ONCE // max(1, len(against)))

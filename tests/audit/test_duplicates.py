@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+import audit.duplicates
 from audit import tables
 from audit.duplicates import MOST_BITS, find_duplicates, near_pairs, perceptual_hashes
 
@@ -62,7 +63,10 @@ def test_pairs_by_hand():
     assert list(zip(one, other, bits, strict=True)) == [(0, 3, 1), (1, 3, 1)]
 
 
-def test_pairs_against_others_and_in_blocks_are_those_of_every_pair():
+@pytest.mark.parametrize("costs", [0, 1e9], ids=["that share a part", "all, in blocks"])
+def test_pairs_are_those_of_every_pair_however_they_are_looked_for(costs, monkeypatch):
+    monkeypatch.setattr(audit.duplicates, "_SHARING_COSTS", costs)
+    monkeypatch.setattr(audit.duplicates, "_SHARING_AT_ONCE", 1000)
     rng = np.random.default_rng(0)
     # More pairs than one block holds.
     hashes = rng.integers(0, 2**12, 3000, dtype=np.uint64)
@@ -73,6 +77,17 @@ def test_pairs_against_others_and_in_blocks_are_those_of_every_pair():
     np.testing.assert_array_equal(bits, apart[one, other])
     one, other, _ = near_pairs(hashes[:50], 1, hashes[50:])
     np.testing.assert_array_equal(np.stack([one, other], axis=1), np.argwhere(apart[:50, 50:] <= 1))
+
+
+@pytest.mark.parametrize("turned", range(7))
+def test_a_hash_is_found_by_one_of_which_up_to_so_many_bits_are_turned_wherever_they_are(turned):
+    rng = np.random.default_rng(turned)
+    hashes = rng.integers(2**64, size=2000, dtype=np.uint64)
+    masks = [sum(1 << int(bit) for bit in rng.choice(64, turned, replace=False)) for _ in hashes]
+    one, other, bits = near_pairs(hashes, 4, hashes ^ np.array(masks, dtype=np.uint64))
+    expected = np.arange(2000 if turned <= 4 else 0)
+    np.testing.assert_array_equal([one, other], [expected, expected])
+    np.testing.assert_array_equal(bits, np.full(len(expected), turned))
 
 
 def run_of(*rows: tuple[str, str, str, str, int]) -> tuple[pd.DataFrame, pd.DataFrame]:
