@@ -34,8 +34,10 @@ STRICTNESS = 4.0
 """Power of a picture's use in the choice, against its distance to what is there: pictures of little use lie far out."""
 _AT_ONCE = 64
 """Labelled samples that a pool is compared with at once: 50 MB for 100,000 pictures."""
-_PAIRS_AT_ONCE = 2**14
-"""Of features: some 100 MB."""
+_TO_COMPARE = 2**11
+"""Pictures that are held against as many at once: 32 MB."""
+MOST_FITTING = 30_000
+"""Pictures that a wish chooses among, each compared with every one that is chosen: 60 MB with 256 features."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,10 @@ def _flagged(verdicts: Sequence[ClassVerdict]) -> dict[tuple[str, str], float]:
 def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray, n: int) -> Choice:
     """The pictures of a pool to add.
 
+    Where more than MOST_FITTING pictures fit a wish, it chooses among the best of them, by chance and use, and of
+    equally good ones those that the digests of the files draw. What that loses: a picture of less chance or use that is
+    farther from all there is, which the choice might have taken late; never one that is better on its own.
+
     Args:
         wishes: what is asked for; see `_budgets` for how `n` is divided among them.
         known: the labelled samples.
@@ -172,12 +178,12 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
     fitting = [_fitting(ask, known, pool) for ask in wishes]
     fitting = [replace(one, likely=np.where(is_copy, 0.0, one.likely)) for one in fitting]
     counts = [int((one.likely >= LIKELY).sum()) for one in fitting]
-    unit, unit_known = _unit(pool.features), _unit(known.look.features)
+    unit_known = _unit(known.look.features)
     there = [unit_known[_same_side(ask, known)] for ask in wishes]
     available = list(counts)
     while True:
         budgets = _budgets(wishes, available, n)
-        picked = _picked(fitting, there, (unit, pool.hashes), budgets)
+        picked = _picked(fitting, there, pool, budgets)
         short = [len(rows) < budget for rows, budget in zip(picked, budgets, strict=True)]
         # Of copies only one is taken, and of what two wishes fit each only once: what is left over is for the others.
         if not any(short):
@@ -206,14 +212,14 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
 def _picked(
     fitting: Sequence["Fitting"],
     there: Sequence[np.ndarray],
-    seen: tuple[np.ndarray, np.ndarray],
+    pool: Look,
     budgets: Sequence[int],
 ) -> list[list[int]]:
     """Rows for each wish in turn, none for two; fewer than its budget where the rest are copies or taken."""
-    used = np.zeros(len(seen[1]), dtype=bool)
+    used = np.zeros(len(pool.digests), dtype=bool)
     picked: list[list[int]] = []
     for one, known, budget in zip(fitting, there, budgets, strict=True):
-        rows = _diverse(np.where(used, 0.0, one.likely), one.use, seen, known, budget)
+        rows = _diverse(np.where(used, 0.0, one.likely), one.use, pool, known, budget)
         used[rows] = True
         picked.append(rows)
     return picked
@@ -301,23 +307,24 @@ def _budgets(wishes: Sequence[Ask], available: Sequence[int], n: int) -> list[in
     return budgets
 
 
-def _diverse(
-    likely: np.ndarray, use: np.ndarray, seen: tuple[np.ndarray, np.ndarray], known: np.ndarray, budget: int
-) -> list[int]:
+def _diverse(likely: np.ndarray, use: np.ndarray, pool: Look, known: np.ndarray, budget: int) -> list[int]:
     """Rows in the order in which they are chosen: each time the largest chance times distance to what is there.
 
     Args:
         likely: (N,); below LIKELY is not eligible.
         use: (N,), see `Fitting`.
-        seen: features (N, D), rows of length 1, and hashes uint64 (N,).
-        known: (M, D), what is there already.
+        pool: the N pictures.
+        known: (M, D), what is there already, rows of length 1.
         budget: rows at most.
     """
-    unit, hashes = seen
-    rows = np.flatnonzero(likely >= LIKELY)
+    rows = _best(likely, likely * use, pool.digests, max(MOST_FITTING, 2 * budget))
     if not len(rows):
         return []
-    points, gains_at_once = unit[rows], (likely[rows] * use[rows]) ** STRICTNESS
+    points, hashes, gains_at_once = (
+        _unit(pool.features[rows]),
+        pool.hashes[rows],
+        (likely * use)[rows] ** STRICTNESS,
+    )
     nearest = np.full(len(points), -1.0)
     for start in range(0, len(known), _AT_ONCE):
         nearest = np.maximum(nearest, (points @ known[start : start + _AT_ONCE].T).max(axis=1))
@@ -327,12 +334,20 @@ def _diverse(
         gains = np.where(left, gains_at_once * np.sqrt(np.maximum(2 - 2 * nearest, 0.0)), -1.0)
         best = int(gains.argmax())
         left[best] = False
-        row = int(rows[best])
-        if chosen and _is_near(row, chosen, unit, hashes):
+        if chosen and _is_near(best, chosen, points, hashes):
             continue
-        chosen.append(row)
+        chosen.append(best)
         nearest = np.maximum(nearest, points @ points[best])
-    return chosen
+    return [int(row) for row in rows[chosen]]
+
+
+def _best(likely: np.ndarray, good: np.ndarray, digests: Sequence[str], most: int) -> np.ndarray:
+    """Eligible rows in their order; of too many the best, and of equally good ones those whose digests come first."""
+    rows = np.flatnonzero(likely >= LIKELY)
+    if len(rows) <= most:
+        return rows
+    ranked = sorted(rows.tolist(), key=lambda row: (-good[row], digests[row]))
+    return np.array(sorted(ranked[:most]))
 
 
 def copies(pool: Look, labelled: Look) -> np.ndarray:
@@ -345,12 +360,31 @@ def copies(pool: Look, labelled: Look) -> np.ndarray:
     for row, digest in enumerate(pool.digests):
         found[row] = digest in known
         known.add(digest)
-    ours, theirs, _ = near_pairs(pool.hashes, MOST_BITS, labelled.hashes)
-    # In parts: where many photos are plain, pairs of like hashes are many more than pictures.
-    for start in range(0, len(ours), _PAIRS_AT_ONCE):
-        one, other = ours[start : start + _PAIRS_AT_ONCE], theirs[start : start + _PAIRS_AT_ONCE]
-        cosines = np.einsum("pd,pd->p", _unit(pool.features[one]), _unit(labelled.features[other]))
-        found[one[cosines >= NEAR_COSINE]] = True
+    # Different hashes are compared: where many photos are plain, pairs of pictures are many more than pictures.
+    (ours, rows), (theirs, others) = _by_hash(pool.hashes), _by_hash(labelled.hashes)
+    one, other, _ = near_pairs(ours, MOST_BITS, theirs)
+    for place in np.unique(one):
+        like = other[np.searchsorted(one, place) : np.searchsorted(one, place, "right")]
+        own = rows[place][~found[rows[place]]]
+        near = np.concatenate([others[i] for i in like])
+        found[own] = _looks_like(pool.features, own, labelled.features, near)
+    return found
+
+
+def _by_hash(hashes: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The different hashes, and the rows that have each."""
+    different, place, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return different, np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
+
+
+def _looks_like(features: np.ndarray, rows: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """bool (R,): which rows of `features` are to the model as one of the rows `near` of `others` is."""
+    found = np.zeros(len(rows), dtype=bool)
+    for start in range(0, len(rows), _TO_COMPARE):
+        own = _unit(features[rows[start : start + _TO_COMPARE]])
+        for first in range(0, len(near), _TO_COMPARE):
+            alike = own @ _unit(others[near[first : first + _TO_COMPARE]]).T >= NEAR_COSINE
+            found[start : start + _TO_COMPARE] |= alike.any(axis=1)
     return found
 
 
@@ -361,7 +395,8 @@ def _is_near(row: int, chosen: Sequence[int], unit: np.ndarray, hashes: np.ndarr
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays."""
+    """Rows of length 1, as float64; a row of zeros stays."""
+    features = np.asarray(features, dtype=np.result_type(features, np.float32))
     length = np.linalg.norm(features, axis=1, keepdims=True)
     return np.asarray(np.divide(features, length, out=np.zeros(features.shape), where=length > 0))
 

@@ -10,7 +10,7 @@ on pictures without the confound, since samples that contradict it are what is m
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ FEATURES_SCALE = 0.3
 """Of standardised features beside standardised log probabilities: these know the classes better, from more samples."""
 AXES = 4
 """Most directions of the features that count as the confound's, where it cannot be taken out of a pool's pictures."""
+ROWS_AT_ONCE = 2**13
+"""Pictures of a pool that are read at once: some 50 MB with 256 features."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Without:
 @dataclass(frozen=True)
 class Look:
     """What the model and the detectors make of N pictures.
+
+    Of a large pool features and probabilities are float16 of mapped files: whoever asks takes some rows at a time, or
+    one column. Those of labelled samples are float32 or more.
 
     Attributes:
         digests: N digests of the files.
@@ -85,38 +90,47 @@ def read_classes(trait: str, known: Known, pool: Look) -> tuple[tuple[str, ...],
         return names, np.ones((len(pool.digests), len(names)))
     inputs, theirs = _both_inputs(trait, known, pool)
     model = _reader().fit(inputs, list(known.labels))
-    chances = np.asarray(model.predict_proba(theirs), dtype=np.float64)
+    chances = _in_parts(len(pool.digests), lambda rows: model.predict_proba(theirs(rows)))
     return tuple(str(name) for name in model.classes_), chances
 
 
-def _both_inputs(trait: str, known: Known, pool: Look) -> tuple[np.ndarray, np.ndarray]:
-    """What classes are read from, of the labelled samples and of the pool.
+def _in_parts(n: int, told: Callable[[slice], np.ndarray]) -> np.ndarray:
+    """What is told of N pictures, some rows at a time: float64 (N, ...)."""
+    starts = range(0, n, ROWS_AT_ONCE) if n else (0,)
+    return np.concatenate([np.asarray(told(slice(i, i + ROWS_AT_ONCE)), np.float64) for i in starts])
+
+
+def _both_inputs(trait: str, known: Known, pool: Look) -> tuple[np.ndarray, Callable[[slice], np.ndarray]]:
+    """What classes are read from: of the labelled samples, and what makes it of some rows of the pool.
 
     Where the confound could not be taken out of the pool's pictures, what taking it out of labelled ones changes in the
     features is left out of all features instead, and probabilities, which nothing can be left out of, are not read.
     """
     own = known.look.without[trait]
     if not is_told_by_features(trait, pool):
-        return _inputs(own, known, trait), _inputs(pool.without[trait], known, trait)
+        seen = pool.without[trait]
+        return _inputs(own.features, own.probabilities, known, trait), lambda rows: _inputs(
+            seen.features[rows], seen.probabilities[rows], known, trait
+        )
     # Standardised before, not after: what the projection leaves of the confound is rounding.
-    plain, inputs, theirs = (
-        _standardised(values, known.look.features)
-        for values in (known.look.features, own.features, pool.features)
-    )
+    plain, inputs = (_standardised(one.features, known.look.features) for one in (known.look, own))
     axes = confound_axes(plain, inputs, own.shows)
-    return _without_axes(inputs, axes), _without_axes(theirs, axes)
+    return _without_axes(inputs, axes), lambda rows: _without_axes(
+        _standardised(pool.features[rows], known.look.features), axes
+    )
 
 
-def _inputs(seen: Without, known: Known, trait: str) -> np.ndarray:
+def _inputs(features: np.ndarray, probabilities: np.ndarray, known: Known, trait: str) -> np.ndarray:
     """Features and log probabilities of the classes that occur, by the labelled spread: (N, D + classes)."""
     own = known.look.without[trait]
     columns = [known.classes.index(name) for name in sorted(set(known.labels))]
     chances, known_chances = (
-        np.log(np.maximum(one.probabilities[:, columns].astype(np.float64), LEAST)) for one in (seen, own)
+        np.log(np.maximum(one[:, columns].astype(np.float64), LEAST))
+        for one in (probabilities, own.probabilities)
     )
     return np.concatenate(
         [
-            FEATURES_SCALE * _standardised(seen.features, own.features),
+            FEATURES_SCALE * _standardised(features, own.features),
             _standardised(chances, known_chances),
         ],
         axis=1,
@@ -148,8 +162,8 @@ def told_presence(features: np.ndarray, own: Without, pool: np.ndarray) -> np.nd
     inputs, is_there = _with_and_without(features, own)
     if not is_there.any():
         return np.full(len(pool), np.nan)
-    theirs = _standardised(pool, features)
-    return np.asarray(_reader().fit(inputs, is_there).predict(theirs), dtype=np.float64)
+    model = _reader().fit(inputs, is_there)
+    return _in_parts(len(pool), lambda rows: model.predict(_standardised(pool[rows], features)))
 
 
 def _with_and_without(features: np.ndarray, own: Without) -> tuple[np.ndarray, np.ndarray]:
@@ -176,33 +190,32 @@ def _auroc(inputs: np.ndarray, is_there: np.ndarray) -> float:
     return float(roc_auc_score(is_there, told))
 
 
-def with_slice(trait: str, shows: np.ndarray, known: Known, pool: Look) -> tuple[Known, Look]:
+def with_slice(trait: str, shows: np.ndarray, known: Look, pool: Look) -> tuple[Look, Look]:
     """Both with a trait that is a slice of one class: nothing is taken away, and the features tell who is in it.
 
     Args:
         trait: its key.
         shows: float (M,), of the labelled samples: 1 in the slice, 0 elsewhere in its class, NaN of other classes and
             where it is not known.
-        known, pool: as they are.
+        known: the M labelled samples.
+        pool: N pictures.
 
     Returns:
         Both, with the trait; of the pool `shows` says what a linear reading of the features makes of each picture,
         were it of the class; all 0 where nothing can be learned.
     """
-    look = known.look
-    inputs, is_in = _in_class(look.features, shows)
+    inputs, is_in = _in_class(known.features, shows)
     told = np.zeros(len(pool.digests))
     if 0 < is_in.sum() < len(is_in):
-        told = _reader().fit(inputs, is_in).predict(_standardised(pool.features, look.features))
-    views = (
-        Without(look.features, look.probabilities, shows),
-        Without(pool.features, pool.probabilities, np.asarray(told, dtype=np.float64)),
-    )
+        model = _reader().fit(inputs, is_in)
+        told = _in_parts(
+            len(told), lambda rows: model.predict(_standardised(pool.features[rows], known.features))
+        )
     ours, theirs = (
-        replace(one, without={**one.without, trait: view})
-        for one, view in zip((look, pool), views, strict=True)
+        replace(one, without={**one.without, trait: Without(one.features, one.probabilities, values)})
+        for one, values in ((known, shows), (pool, told))
     )
-    return replace(known, look=ours), theirs
+    return ours, theirs
 
 
 def slice_auroc(features: np.ndarray, own: Without) -> float:

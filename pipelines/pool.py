@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from audit import tables as schema
 from audit.bonds import bonds
 from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
-from audit.pool_reading import Known, Look, Without, with_slice
+from audit.pool_reading import Known, Look, with_slice
 from audit.risk import predict_risks
 from audit.suggestions import REPRESENTATIVE, WEAK, WITH
 from audit.types import AuditRun, Sample
@@ -24,7 +24,8 @@ from pipelines.engines import WorkersLostError
 from pipelines.execute import Crew, execute
 from pipelines.judge import load
 from pipelines.origins import program
-from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked, unpacked
+from pipelines.pool_looks import LOOKING, LookJob, LookShard, Trait, looked
+from pipelines.pool_seen import Seen, read_looks
 from pipelines.progress import Progress
 from pipelines.regions import NOT_DETECTORS, detectors
 from pipelines.risks import evidence_of
@@ -93,7 +94,9 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         work = Work(config, run.path, tuple(finished.manifest["data"]["region_names"]), None)
         _look(run, work, jobs, traits, (finished, crew, progress))
         keys = [trait.key for trait in traits]
-        found = _choose(finished, wishes, _Looks(_read(run), keys, labelled, others, unlabelled), n)
+        seen = read_looks(looked(run), keys, (labelled, others, unlabelled))
+        seen = _with_slices(seen, finished, wishes)
+        found = choose_from(finished.classes, wishes, seen, n)
         by_path = {sample.sample_id: sample for sample in unlabelled}
         chosen = [by_path[path] for path in found.table["path"]]
         choice = dataclasses.replace(found.choice, n_duplicates=found.choice.n_duplicates + n_own)
@@ -212,118 +215,40 @@ def _look(
         execute(work, shards, crew, lambda record: bar.advance(sizes[record.index]), LOOKING)
 
 
-@dataclass
-class _Columns:
-    """Numbers of pictures, gathered shard by shard: a hundred thousand of them are some hundred bytes each."""
-
-    digests: dict[str, str] = dataclasses.field(default_factory=dict)
-    hashes: dict[str, int] = dataclasses.field(default_factory=dict)
-    features: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
-    shows: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)
-    probabilities: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def add(self, rows: pd.DataFrame) -> None:
-        """Takes up the rows of a shard."""
-        if not len(rows):
-            return
-        keys = list(zip(rows["sample_id"], rows["trait"], strict=True))
-        self.features |= dict(zip(keys, unpacked(list(rows["features"])), strict=True))
-        self.probabilities |= dict(zip(keys, unpacked(list(rows["probabilities"])), strict=True))
-        self.shows |= dict(zip(keys, rows["shows"], strict=True))
-        plain = rows[rows["trait"] == ""]
-        ids = list(plain["sample_id"])
-        self.digests |= dict(zip(ids, plain["digest"], strict=True))
-        self.hashes |= dict(zip(ids, (int(text, 16) for text in plain["picture_hash"]), strict=True))
-
-    def look(self, ids: Sequence[str], traits: Sequence[str]) -> Look:
-        """Some pictures as arrays."""
-
-        def stacked(values: Mapping[tuple[str, str], np.ndarray], trait: str) -> np.ndarray:
-            parts = [values[i, trait] for i in ids]
-            width = len(next(iter(values.values()))) if values else 0
-            return np.stack(parts).astype(np.float32) if parts else np.zeros((0, width), np.float32)
-
-        return Look(
-            tuple(self.digests[i] for i in ids),
-            np.array([self.hashes[i] for i in ids], dtype=np.uint64),
-            stacked(self.probabilities, ""),
-            stacked(self.features, ""),
-            {
-                trait: Without(
-                    stacked(self.features, trait),
-                    stacked(self.probabilities, trait),
-                    np.array([self.shows[i, trait] for i in ids], dtype=np.float64),
-                )
-                for trait in traits
-            },
-        )
-
-
-def _read(run: Run) -> _Columns:
-    """What was looked at."""
-    folder, columns = looked(run), _Columns()
-    for index in sorted(folder.finished()):
-        columns.add(folder.read(index)[schema.LOOKS.name])
-    return columns
-
-
-@dataclass(frozen=True)
-class _Looks:
-    """What was looked at, and whose pictures they are: `labelled` are read by, `others` are labelled too."""
-
-    columns: _Columns
-    traits: Sequence[str]
-    labelled: Sequence[Sample]
-    others: Sequence[Sample]
-    unlabelled: Sequence[Sample]
-
-    def readable(self, samples: Sequence[Sample]) -> list[Sample]:
-        """Those that could be read."""
-        return [sample for sample in samples if sample.sample_id in self.columns.digests]
-
-    def look(self, samples: Sequence[Sample], traits: Sequence[str]) -> Look:
-        """The readable ones as arrays."""
-        return self.columns.look([sample.sample_id for sample in self.readable(samples)], traits)
-
-
-def _choose(finished: AuditRun, wishes: tuple[Ask, ...], looks: _Looks, n: int) -> Suggested:
+def choose_from(classes: tuple[str, ...], wishes: tuple[Ask, ...], seen: Seen, n: int) -> Suggested:
     """The choice and its table, without risks.
+
+    Args:
+        classes: K class names in the model's output order.
+        wishes: what the run asks for.
+        seen: what was looked at.
+        n: pictures at most.
 
     Raises:
         UnusableError: no picture of the pool could be read.
     """
-    unlabelled = looks.readable(looks.unlabelled)
-    if not unlabelled:
-        raise UnusableError(f"the pool: none of {len(looks.unlabelled)} pictures could be read")
-    known = Known(
-        looks.look(looks.labelled, looks.traits),
-        tuple(str(sample.label) for sample in looks.readable(looks.labelled)),
-        finished.classes,
-    )
-    pool = looks.look(unlabelled, looks.traits)
-    for trait, shows in _slices(finished, wishes, [s.sample_id for s in looks.readable(looks.labelled)]):
-        known, pool = with_slice(trait, shows, known, pool)
-    everything = looks.look([*looks.labelled, *looks.others], [])
-    choice = choose(wishes, known, pool, copies(pool, everything), n)
-    n_unreadable = len(looks.unlabelled) - len(unlabelled)
-    return Suggested(
-        _table(choice, pool, unlabelled, finished.classes), choice, wishes, len(unlabelled), n_unreadable
-    )
+    if not seen.unlabelled:
+        raise UnusableError(f"the pool: none of {seen.n_unreadable} pictures could be read")
+    known = Known(seen.known, tuple(str(sample.label) for sample in seen.labelled), classes)
+    choice = choose(wishes, known, seen.pool, copies(seen.pool, seen.dataset), n)
+    table = _table(choice, seen.pool, seen.unlabelled, classes)
+    return Suggested(table, choice, wishes, len(seen.unlabelled), seen.n_unreadable)
 
 
-def _slices(
-    finished: AuditRun, wishes: Sequence[Ask], ids: Sequence[str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The slices that are asked for: their traits, and which labelled samples are in them; see `with_slice`."""
-    if all(ask.kind != WEAK for ask in wishes):
-        return
+def _with_slices(seen: Seen, finished: AuditRun, wishes: Sequence[Ask]) -> Seen:
+    """What was looked at, with a trait for each slice that is asked for; see `with_slice`."""
+    asked = [ask for ask in wishes if ask.kind == WEAK]
+    if not asked:
+        return seen
     limits = validate(finished.manifest["config"], where=f"{finished.name}/manifest.json").verdicts.limits()
     by_key = {(one.label, one.name): one for one in weak_slices(finished.tables, limits)[1]}
-    for ask in wishes:
-        if ask.kind == WEAK:
-            found = by_key[ask.label, ask.confound]
-            shows = dict.fromkeys(found.rest, 0.0) | dict.fromkeys(found.members, 1.0)
-            yield ask.trait, np.array([shows.get(sample_id, np.nan) for sample_id in ids])
+    for ask in asked:
+        found = by_key[ask.label, ask.confound]
+        is_in = dict.fromkeys(found.rest, 0.0) | dict.fromkeys(found.members, 1.0)
+        shows = np.array([is_in.get(sample.sample_id, np.nan) for sample in seen.labelled])
+        known, pool = with_slice(ask.trait, shows, seen.known, seen.pool)
+        seen = dataclasses.replace(seen, known=known, pool=pool)
+    return seen
 
 
 def _table(choice: Choice, pool: Look, samples: Sequence[Sample], classes: Sequence[str]) -> pd.DataFrame:

@@ -25,12 +25,13 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,11 @@ class ShardFolder:
         """The tables of one finished shard."""
         shard = self.path / f"{index:05d}"
         return {table.name: _read_parquet(shard / f"{table.name}.parquet", table) for table in self.tables}
+
+    def scratch(self) -> IO[bytes]:
+        """An empty file without a name on the disk of this folder: gone with whoever holds it, also where killed."""
+        with storing(self.path):
+            return tempfile.TemporaryFile(dir=self.path)
 
     def _begun(self, index: int) -> Path:
         return self.path / f"{index:05d}{BEGUN}"
