@@ -33,7 +33,8 @@ LIKELY = 0.5
 STRICTNESS = 4.0
 """Power of a picture's use in the choice, against its distance to what is there: pictures of little use lie far out."""
 _AT_ONCE = 64
-"""Labelled samples that a pool is compared with at once: 50 MB for 100,000 pictures."""
+"""Labelled samples that a pool is compared with at once: 15 MB for MOST_FITTING pictures. An approximate index of a
+library was no faster with 1,500 of them nor with ten times as many: `python -m benchmarks.pool_scale`."""
 _TO_COMPARE = 2**11
 """Pictures that are held against as many at once: 32 MB."""
 MOST_FITTING = 30_000
@@ -162,7 +163,8 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
 
     Where more than MOST_FITTING pictures fit a wish, it chooses among the best of them, by chance and use, and of
     equally good ones those that the digests of the files draw. What that loses: a picture of less chance or use that is
-    farther from all there is, which the choice might have taken late; never one that is better on its own.
+    farther from all there is, which the choice might have taken late, or takes the place of the best where these are
+    copies of one another; never one that is better on its own.
 
     Args:
         wishes: what is asked for; see `_budgets` for how `n` is divided among them.
@@ -320,11 +322,8 @@ def _diverse(likely: np.ndarray, use: np.ndarray, pool: Look, known: np.ndarray,
     rows = _best(likely, likely * use, pool.digests, max(MOST_FITTING, 2 * budget))
     if not len(rows):
         return []
-    points, hashes, gains_at_once = (
-        _unit(pool.features[rows]),
-        pool.hashes[rows],
-        (likely * use)[rows] ** STRICTNESS,
-    )
+    points, hashes = _unit(pool.features[rows]), pool.hashes[rows]
+    gains_at_once = (likely[rows] * use[rows]) ** STRICTNESS
     nearest = np.full(len(points), -1.0)
     for start in range(0, len(known), _AT_ONCE):
         nearest = np.maximum(nearest, (points @ known[start : start + _AT_ONCE].T).max(axis=1))
@@ -353,7 +352,8 @@ def _best(likely: np.ndarray, good: np.ndarray, digests: Sequence[str], most: in
 def copies(pool: Look, labelled: Look) -> np.ndarray:
     """bool (N,): pool pictures that are copies of labelled ones, or byte by byte of earlier ones in the pool.
 
-    Near copies within the pool are left to the choice, which compares what it takes.
+    Near copies within the pool are left to the choice, which compares what it takes. Nothing is approximated: hashes
+    are looked up by their parts, see `near_pairs`, features compared by products of matrices.
     """
     known = set(labelled.digests)
     found = np.zeros(len(pool.digests), dtype=bool)

@@ -8,8 +8,8 @@ pictures again that the dataset holds beside, and the pool. Of the pool one in a
 one, one in a hundred the same file as another of the pool. Each row has a process of its own: its peak is the largest
 resident memory of that process, the next column what of it came after the imports. A second table has near hashes,
 spread evenly and as those of a shop, where half the pictures stand on a few backgrounds: as the program finds them,
-from every pair, and by an approximate index (usearch, in the extra `benchmarks`); a third the nearest labelled sample of
-many pictures, for which the choice asks first. Takes some six minutes on two idle cores, most of them for storing.
+from every pair, and by an approximate index (usearch, in the extra `benchmarks`); a third the nearest labelled sample
+of many pictures, for which the choice asks first. Takes some six minutes on two idle cores.
 """
 
 import argparse
