@@ -202,12 +202,13 @@ def choose(wishes: Sequence[Ask], known: Known, pool: Look, is_copy: np.ndarray,
     # Everyone who takes only the first of the list still gets all sides in proportion.
     place = [(i + 0.5) / len(rows) for rows in picked for i in range(len(rows))]
     order = sorted(range(len(chosen)), key=lambda i: place[i])
+    by_trait = {ask.trait: ask for ask in wishes if ask.trait}
     return Choice(
         tuple(chosen[i] for i in order),
         int(is_copy.sum()),
         dict(zip(wishes, counts, strict=True)),
-        {ask.trait: reading_accuracy(ask.trait, known, pool) for ask in wishes if ask.trait},
-        {ask.trait: _auroc(ask, known) for ask in wishes if not _is_seen(ask, pool)},
+        {trait: reading_accuracy(trait, known, pool) for trait in by_trait},
+        {trait: _auroc(ask, known) for trait, ask in by_trait.items() if not _is_seen(ask, pool)},
     )
 
 
