@@ -176,7 +176,7 @@ def _picked(rule: str, budget: int, cell: Cell, studio: Studio, pool: Pool, run:
     views = Views(
         studio.forge.probabilities(weights, pool.images),
         studio.forge.reading(pool.images),
-        studio.forge.reading(_learned(cell, studio)[0]),
+        studio.forge.reading(_learned(cell, studio, shares(cell.strength))[0]),
     )
     return picked(rule, budget, views, np.random.default_rng([cell.seed, CUES.index(cell.cue), 32]))
 
