@@ -9,12 +9,11 @@ import pandas as pd
 
 from audit._verdict_texts import percent
 from audit.bonds import Bond
+from audit.pool_views import with_margin
 
 CROP, RECOLOUR = "crop", "recolour"
 LOST_ONE_IN = 10
 """A crop may lose one in so many of the object's pixels: annotations are rough, and a cut sleeve leaves a shirt."""
-MARGIN = 0.02
-"""Share of the picture's sides that is kept around the object, where there is room."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ def safe_crop(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
 
     Each crop that loses few of the object's pixels holds a core of rows and columns, so a thing that touches the core
     leaves none, and every other pixel of the thing is left of it, right of it, above or below. For each first and
-    last row the widest crop is then known. Of these one that holds the object's box with a MARGIN comes first, then
-    the one that holds most of the object, then the largest.
+    last row the widest crop is then known. Of these the one that holds most of the object comes first, then the
+    largest.
 
     Args:
         labelled: bool (H, W), the object.
@@ -85,11 +84,20 @@ def safe_crop(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
     crops = np.stack([x0, y0, x1, y1], axis=-1).reshape(-1, 4)
     n_object, n_held = int(labelled.sum()), _pixels_on(labelled, crops)
     area = (crops[:, 2] - crops[:, 0]) * (crops[:, 3] - crops[:, 1])
-    best = int(np.lexsort((area, n_held, _has_margin(labelled, crops)))[-1])
+    best = int(np.lexsort((area, n_held))[-1])
     if n_object - n_held[best] > n_object // LOST_ONE_IN:
         return None
     a, b, c, d = (int(side) for side in crops[best])
     return Crop(a, b, c, d, (height, width), int(n_held[best]) / n_object)
+
+
+def crop_without(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
+    """The safe crop without the thing, and without its margin where that costs nothing of the object.
+
+    With a margin, since a face ends at the chin for a detector.
+    """
+    near, far = (safe_crop(labelled, region) for region in (thing, with_margin(thing) & ~labelled))
+    return far if near and far and far.held >= near.held else near
 
 
 def _core(counts: np.ndarray) -> tuple[int, int]:
@@ -131,17 +139,6 @@ def _pixels_on(labelled: np.ndarray, crops: np.ndarray) -> np.ndarray:
     np.cumsum(sums, axis=1, out=sums)
     x0, y0, x1, y1 = crops.T
     return np.asarray(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])
-
-
-def _has_margin(labelled: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """bool (N,): which crops hold the object's box, and MARGIN around it as far as the picture goes."""
-    is_held = np.ones(len(crops), dtype=bool)
-    for axis in (0, 1):  # columns, then rows
-        n = labelled.shape[1 - axis]
-        places, room = np.flatnonzero(labelled.any(axis=axis)), round(MARGIN * n)
-        is_held &= crops[:, axis] <= max(0, places[0] - room)
-        is_held &= crops[:, axis + 2] >= min(n, places[-1] + 1 + room)
-    return is_held
 
 
 def crop_text(crop: Crop, label: str, confound: str) -> str:

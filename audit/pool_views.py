@@ -24,20 +24,21 @@ def taken_out(image: np.ndarray, region: np.ndarray, protected: np.ndarray) -> n
     Returns:
         float32 (H, W, 3); `image` itself where there is nothing to take out, or nothing would be left.
     """
-    hole = grown(region, _margin(region)) & ~protected
+    hole = with_margin(region) & ~protected
     if not hole.any() or hole.all():
         return image
     filled = spread(image, hole)
     return laid_on(image, filled, hole, feather_of(image, FEATHER), kept=protected)
 
 
-def _margin(region: np.ndarray) -> float:
-    """Margin as a share of the side; thickness is that of the largest disc inside."""
+def with_margin(region: np.ndarray) -> np.ndarray:
+    """A thing, bool (H, W), with the margin that goes with it; its thickness is that of the largest disc inside."""
     if not region.any():
-        return GROW
+        return region
+    (box,) = ndimage.find_objects(region.astype(np.uint8))
     # What ends at the picture's edge is no thicker for that.
-    thickness = 2 * ndimage.distance_transform_edt(np.pad(region, 1)).max()
-    return float(max(GROW, GROW_THICK * thickness / math.sqrt(region.sum())))
+    thickness = 2 * ndimage.distance_transform_edt(np.pad(region[box], 1)).max()
+    return grown(region, float(max(GROW, GROW_THICK * thickness / math.sqrt(region.sum()))))
 
 
 def brought_to(

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from audit import plugins
-from audit.edits import CROP, safe_crop
+from audit.edits import CROP, crop_without
 from audit.errors import ConfigError, RunError
 from audit.interventions import Donors, Picture, Variant
 from audit.interventions._fills import FILLS
@@ -154,7 +154,7 @@ def _cropped(
         if found is None or not found[1].region.any():
             continue
         whole = found[1]
-        crop = safe_crop(whole.foreground == FOREGROUND, whole.region)
+        crop = crop_without(whole.foreground == FOREGROUND, whole.region)
         if crop is not None:
             part = Picture(crop.of(whole.image), crop.of(whole.foreground), crop.of(whole.region))
             row = _stored(recipe, sample, part, Variant("", part.image, None), ("", None), out)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit import tables as schema
-from audit.edits import CROP, LOST_ONE_IN, RECOLOUR, crop_text, recolourings, safe_crop
+from audit.edits import CROP, LOST_ONE_IN, RECOLOUR, crop_text, crop_without, recolourings
 from audit.interventions import WHOLE_BACKGROUND
 from audit.suggestions import flagged
 from audit.types import FOREGROUND, IGNORE, Sample
@@ -95,7 +95,7 @@ def _crop(recipe: Recipe, sample: Sample | None, bench: Workbench) -> dict[str, 
     if not region.any():
         is_elsewhere = recipe.is_discovered and bench.config.model.resize != "stretch"
         return _ELSEWHERE if is_elsewhere else _ON_OBJECT
-    crop = safe_crop(foreground == FOREGROUND, region)
+    crop = crop_without(foreground == FOREGROUND, region)
     if crop is None:
         return _ACROSS
     sides = dict(zip(("x0", "y0", "x1", "y1"), crop.box, strict=True))

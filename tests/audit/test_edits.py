@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from audit.bonds import bonds
-from audit.edits import crop_text, recolourings, safe_crop
+from audit.edits import crop_text, crop_without, recolourings, safe_crop
 
 
 def masks(*lines: str) -> tuple[np.ndarray, np.ndarray]:
@@ -55,22 +55,6 @@ def test_a_tenth_of_the_object_may_go_and_no_pixel_more():
     assert window("oox", "ooo", "ooo", "ooo") is None  # 2 of 11 would go
 
 
-def test_the_object_is_held_whole_with_a_margin_rather_than_on_a_larger_crop():
-    labelled, thing = np.zeros((100, 100), bool), np.zeros((100, 100), bool)
-    labelled[60:70, 10:20] = True
-    thing[59, 10] = True  # right of it a tenth of the object is lost, on 89 x 100 pixels; below it nothing
-    crop = safe_crop(labelled, thing)
-    assert crop is not None
-    assert (crop.x0, crop.y0, crop.x1, crop.y1, crop.held) == (0, 60, 100, 100, 1.0)
-    thing[59, 10], thing[57, 9] = (
-        False,
-        True,
-    )  # right of it 90 x 100 without a margin of 2, below it 100 x 42 with one
-    crop = safe_crop(labelled, thing)
-    assert crop is not None
-    assert (crop.x0, crop.y0, crop.x1, crop.y1) == (0, 58, 100, 100)
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_no_rectangle_that_may_be_kept_is_better(seed):
     rng = np.random.default_rng(seed)
@@ -83,7 +67,7 @@ def test_no_rectangle_that_may_be_kept_is_better(seed):
     for (y0, y1), (x0, x1) in itertools.product(
         itertools.combinations(range(height + 1), 2), itertools.combinations(range(width + 1), 2)
     ):
-        if not thing[y0:y1, x0:x1].any():  # a margin of 2 % of so small a picture is none
+        if not thing[y0:y1, x0:x1].any():
             best = max(best, (int(labelled[y0:y1, x0:x1].sum()), (y1 - y0) * (x1 - x0)))
     crop, n_object = safe_crop(labelled, thing), labelled.sum()
     if 10 * best[0] < 9 * n_object:
@@ -94,6 +78,19 @@ def test_no_rectangle_that_may_be_kept_is_better(seed):
         assert (crop.of(labelled).sum(), crop.of(thing).size) == best
         assert crop.held == best[0] / n_object
         assert crop.keeps == pytest.approx(best[1] / thing.size)
+
+
+def test_a_thing_goes_with_its_margin_where_that_leaves_the_object():
+    # A square of 4 is 4 thick: 0.3 of that, one pixel, goes with it.
+    far = masks(*["xxxx"] * 4, "....", "....", *["oooo"] * 4)
+    crop = crop_without(*far)
+    assert crop is not None
+    assert (crop.y0, crop.y1, crop.held) == (5, 10, 1.0)
+    # Beside an object of which a row less would be too little, the thing alone goes.
+    near = masks(*["xxxx"] * 4, "oo..", "oooo")
+    crop = crop_without(*near)
+    assert crop is not None
+    assert (crop.y0, crop.y1, crop.held) == (4, 6, 1.0)
 
 
 def test_the_sentence_says_which_part_stays_and_what_of_the_object():
