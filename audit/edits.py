@@ -14,6 +14,8 @@ from audit.pool_views import with_margin
 CROP, RECOLOUR = "crop", "recolour"
 LOST_ONE_IN = 10
 """A crop may lose one in so many of the object's pixels: annotations are rough, and a cut sleeve leaves a shirt."""
+WORTH = 0.8
+"""Share of a crop that must be left where it loses the thing's margin too."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,13 @@ def safe_crop(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
 
 
 def crop_without(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
-    """The safe crop without the thing, and without its margin where that costs nothing of the object.
+    """The safe crop without the thing; without its margin too where that costs nothing of the object and little else.
 
     With a margin, since a face ends at the chin for a detector.
     """
     near, far = (safe_crop(labelled, region) for region in (thing, with_margin(thing) & ~labelled))
-    return far if near and far and far.held >= near.held else near
+    is_better = near and far and far.held >= near.held and far.keeps >= WORTH * near.keeps
+    return far if is_better else near
 
 
 def _core(counts: np.ndarray) -> tuple[int, int]:

@@ -180,21 +180,10 @@ def test_edits_cut_the_face_off_and_leave_as_much_of_the_photo_as_can_be(run, wo
         left, right, bottom = (
             int(known[row["sample_id"]][f"face_{end}"]) for end in ("xmin", "xmax", "ymax")
         )
-        garment = pixels(world.folder / known[row["sample_id"]]["mask_path"])
-        rows, columns = (np.flatnonzero(garment.any(axis=axis)) for axis in (1, 0))
-        # Garments lie below the face or beside it. Two pixels go with a face of eight where the garment stays whole.
-        kept = [
-            max(sides)
-            for gone in (2, 0)
-            if any(
-                sides := [
-                    (32 - bottom - gone) * (rows.min() >= bottom + gone),
-                    (left - gone) * (columns.max() < left - gone),
-                    (32 - right - gone) * (columns.min() >= right + gone),
-                ]
-            )
-        ]
-        assert float(row["keeps"]) == pytest.approx(kept[0] / 32)
+        columns = np.flatnonzero(pixels(world.folder / known[row["sample_id"]]["mask_path"]).any(axis=0))
+        # Garments lie below the face or beside it; for the face's margin a fifth of the crop may go too.
+        most = max(32 - bottom, left * (columns.max() < left), (32 - right) * (columns.min() >= right)) / 32
+        assert 0.8 * most <= float(row["keeps"]) <= most
     assert [float(row["keeps"]) for row in edits] == sorted(
         (float(row["keeps"]) for row in edits), reverse=True
     )
