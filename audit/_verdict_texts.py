@@ -8,6 +8,7 @@ from audit._evidence import Evidence
 from audit._findings import Finding
 from audit.bonds import Bond
 from audit.effects import Effect
+from audit.interventions import SURROUNDINGS
 from audit.types import VerdictLimits
 
 
@@ -110,6 +111,18 @@ def interval_text(effect: Effect) -> str:
     if len(sizes) < 2:
         return text
     return f"{text}, {points(sizes[0])} to {points(sizes[-1])} points depending on what fills the place"
+
+
+def contradiction_text(effect: Effect) -> str:
+    """Why a property that moves the decision one way and the other is not what decides."""
+    sizes = dict(effect.by_fill)
+    around = sizes.pop(SURROUNDINGS)
+    whole = next(iter(sizes.values()), around)
+    return (
+        f"The {effect.confound} ({effect.kind}) moves the {effect.label} probability by {points(whole.mean)} points "
+        f"beyond the control in the whole picture, by {points(around.mean)} around the object: how the object looks "
+        "does that, not the property."
+    )
 
 
 def unbound_text(finding: Finding, limits: VerdictLimits) -> str:

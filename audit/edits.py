@@ -10,6 +10,7 @@ import pandas as pd
 from audit._verdict_texts import percent
 from audit.bonds import Bond
 from audit.pool_views import with_margin
+from audit.properties._all import global_properties
 
 CROP, RECOLOUR = "crop", "recolour"
 LOST_ONE_IN = 10
@@ -93,6 +94,11 @@ def safe_crop(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
     return Crop(a, b, c, d, (height, width), int(n_held[best]) / n_object)
 
 
+def lies_on(labelled: np.ndarray, thing: np.ndarray) -> bool:
+    """Whether so much of a thing lies on the object that no crop takes it away: more than one pixel in LOST_ONE_IN."""
+    return bool(LOST_ONE_IN * (labelled & thing).sum() > thing.sum())
+
+
 def crop_without(labelled: np.ndarray, thing: np.ndarray) -> Crop | None:
     """The safe crop without the thing; without its margin too where that costs nothing of the object and little else.
 
@@ -159,6 +165,12 @@ def _part(crop: Crop) -> str:
         return f"the {opposite[next(iter(cut))]} {percent(crop.keeps)} of the photo"
     words = [f"its {side} {percent(share)}" for side, share in cut.items()]
     return f"the photo without {', '.join(words[:-1])} and {words[-1]}" if words else "the whole photo"
+
+
+def can_reach(bond: Bond) -> bool:
+    """Whether pixels can be changed from the class's own value to that of the others."""
+    way = getattr(global_properties()[bond.confound], "one_way", 0)
+    return bond.is_changeable and way * (bond.others - bond.own) >= 0
 
 
 def recolourings(bond: Bond, properties: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -35,6 +35,7 @@ class Effect:
         turned, control_turned: share of the samples that are then taken for the class.
         size: mean effect beyond the control, with interval; positive is what makes a confound spurious.
         by_fill: effect by fill with interval, sorted by name; of those that enough samples have.
+        own_by_fill: the same beyond the picture as it is, instead of the control.
         p_value, q_value: of the effect being above 0 by every fill; q over everything that carries verdicts.
         n_to_bound: samples after which the effect is told from delta, or from 0; NaN where fills disagree.
     """
@@ -55,6 +56,7 @@ class Effect:
     control_turned: float
     size: Interval
     by_fill: tuple[tuple[str, Interval], ...]
+    own_by_fill: tuple[tuple[str, Interval], ...]
     p_value: float
     q_value: float
     n_to_bound: float
@@ -98,7 +100,7 @@ class Effect:
         nothing for the property, so only an effect above delta counts. Its fills are no fills of one hole either, but
         the whole picture and what surrounds the object: see `is_contradicted`.
         """
-        if self.is_contradicted:
+        if self.is_contradicted(limits):
             return True
         delta = limits.delta
         low = -math.inf if self.scope is Scope.PROPERTY else -delta
@@ -106,16 +108,24 @@ class Effect:
             one.high < delta and one.low > low for one in (self.size, *(size for _, size in self.by_fill))
         )
 
-    @property
-    def is_contradicted(self) -> bool:
+    def is_contradicted(self, limits: VerdictLimits) -> bool:
         """Whether a property moves the decision one way in the whole picture and the other way around the object.
 
-        Both for sure. Then what moves it is how the object looks, or how far it stands out, which the two change in
-        opposite ways (a picture turned grey hides its object, grey surroundings show it), and not the property.
+        Then what moves it is how the object looks, or how far it stands out, which the two change in opposite ways (a
+        picture turned grey hides its object, grey surroundings show it), and not the property. One way must be sure;
+        the other too, by more than delta, and against the picture as it is as well as against the control, which may
+        do harm of its own. Never where the surroundings alone may move it enough to matter.
         """
-        sizes = [size for _, size in self.by_fill]
-        is_both = len(sizes) > 1 and self.scope is Scope.PROPERTY
-        return is_both and any(size.low > 0 for size in sizes) and any(size.high < 0 for size in sizes)
+        sizes, own = dict(self.by_fill), dict(self.own_by_fill)
+        if self.scope is not Scope.PROPERTY or SURROUNDINGS not in sizes:
+            return False
+        opposite = [
+            name
+            for name, size in sizes.items()
+            if size.high < 0 and size.mean <= -limits.delta and own[name].high < 0
+        ]
+        is_one_way = any(size.low > 0 for size in sizes.values())
+        return is_one_way and bool(opposite) and sizes[SURROUNDINGS].high < limits.minimum_change
 
     @property
     def sensitivity(self) -> float:
@@ -169,7 +179,8 @@ def _effect(
     after, control = samples["score_after"].to_numpy(), samples["score_control"].to_numpy()
     first, second = (control, after) if plugin.link is Link.NECESSITY else (after, control)
     size = statistics.paired_difference(first, second, level)
-    fills = _by_fill(per_fill, plugin.link, limits)
+    fills = _by_fill(per_fill, plugin.link, limits, "score_control")
+    own = _by_fill(per_fill, plugin.link, limits, "score_before")
     means = {name: float(samples[name].mean()) if len(samples) else math.nan for name in columns}
     return Effect(
         label=label,
@@ -188,6 +199,7 @@ def _effect(
         control_turned=means["control_turned"],
         size=size,
         by_fill=tuple((name, statistics.paired_difference(*pair, level)) for name, pair in fills.items()),
+        own_by_fill=tuple((name, statistics.paired_difference(*pair, level)) for name, pair in own.items()),
         # A claim that holds by every fill is tested by the largest p value, without any correction for their number.
         p_value=max(statistics.p_greater(*pair) for pair in fills.values()) if fills else math.nan,
         q_value=math.nan,
@@ -198,10 +210,17 @@ def _effect(
 
 
 def _by_fill(
-    paired: pd.DataFrame, link: Link, limits: VerdictLimits
+    paired: pd.DataFrame, link: Link, limits: VerdictLimits, beside: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Scores whose difference is the effect, by fill; fills that few samples have room for are left out."""
-    columns = ("score_control", "score_after") if link is Link.NECESSITY else ("score_after", "score_control")
+    """Scores whose difference is the effect, by fill; fills that few samples have room for are left out.
+
+    Args:
+        paired: a row for each sample and fill.
+        link: which way an effect counts.
+        limits: `minimum_samples` of a fill.
+        beside: what the changed picture is held against, `score_control` or `score_before`.
+    """
+    columns = (beside, "score_after") if link is Link.NECESSITY else ("score_after", beside)
     return {
         str(fill): (rows[columns[0]].to_numpy(), rows[columns[1]].to_numpy())
         for fill, rows in paired.groupby("fill")

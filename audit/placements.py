@@ -10,7 +10,8 @@ from audit.types import FOREGROUND, Batch
 def score_placements(batch: Batch) -> pd.DataFrame:
     """Rows of PLACEMENTS: the annotated object of each picture, as the model's input shows it.
 
-    A picture whose object is not annotated, or not on the picture, has no row.
+    A picture whose object is not annotated, or not on the picture, has no row. Bars that `model.resize = "pad"` adds
+    are of the input too: an object at the photo's edge is not cut off where a bar follows.
     """
     return frame(
         PLACEMENTS,

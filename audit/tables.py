@@ -191,11 +191,11 @@ PLACEMENTS = Table(
     ("sample_id",),
     (
         text("sample_id", "a sample whose object is annotated"),
-        share("size", "share of the picture's pixels on the object"),
+        share("size", "share of the pixels of the model's input on the object"),
         share("row", "its centre of gravity, from the top, as a share of the height"),
         share("column", "the same from the left, of the width"),
         number("shape", "width over height of its box, in pixels of the model's input", low=0.0),
-        text("cut", "yes or no: it reaches to the picture's edge"),
+        text("cut", "yes or no: it reaches to the edge of the model's input"),
     ),
 )
 

@@ -21,6 +21,7 @@ from audit._findings import presence as presence
 from audit._open_questions import blocking, n_for_confound, open_texts
 from audit._verdict_texts import (
     bond_text,
+    contradiction_text,
     counts_text,
     disagreement_text,
     effect_text,
@@ -346,7 +347,9 @@ def _remarks(evidence: Evidence, ruling: _Ruling) -> list[str]:
             remarks += [] if evidence.tested(bond.confound) else [untested_bond_text(bond, evidence.limits)]
             if bond.confound in evidence.accepted:
                 remarks.append(f"{bond.confound} is accepted: {evidence.accepted[bond.confound]}")
-    remarks += [effect_text(effect) for effect in evidence.effects if effect.is_measured(evidence.limits)]
+    measured = [effect for effect in evidence.effects if effect.is_measured(evidence.limits)]
+    remarks += map(effect_text, measured)
+    remarks += [contradiction_text(effect) for effect in measured if effect.is_contradicted(evidence.limits)]
     if evidence.n_left:
         remarks.append(sampling_text(evidence))
     for status, n in evidence.poor_maps.items():

@@ -5,6 +5,7 @@ A slice is the lowest or the highest third of a class's samples by one number, o
 have. Nothing is searched beyond that: every slice that is looked at counts in the false discovery rate.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,9 +18,8 @@ from audit.tables import WEAK_SLICES, frame
 from audit.types import Interval, Suggestion, VerdictLimits
 
 LOW, HIGH = "low", "high"
-_THIRD = 1 / 3
 _MOST = 0.5
-"""Share of a class that a slice may have; what most samples are like is the class, not a slice of it."""
+"""A slice has a smaller share of its class; what most samples are like is the class, not a slice of it."""
 _NAMES = {
     ("object size", LOW): ("a small object", "covers less than {share} of the picture"),
     ("object size", HIGH): ("a large object", "covers more than {share} of the picture"),
@@ -51,6 +51,7 @@ class Slice:
         name: the slice in a few words, such as "a small object".
         words: what its photos are like, behind the word "photos".
         members: its sample ids, sorted; wrongly recognised ones first.
+        n_class: samples of the class, also those in which the trait could not be measured.
         n_right: members that are recognised.
         rest: sample ids of the others in which the trait could be measured.
         n_rest_right: those of them that are recognised.
@@ -65,6 +66,7 @@ class Slice:
     name: str
     words: str
     members: tuple[str, ...]
+    n_class: int
     n_right: int
     rest: tuple[str, ...]
     n_rest_right: int
@@ -123,11 +125,11 @@ def slice_suggestions(weak: tuple[Slice, ...], wished: tuple[Suggestion, ...]) -
 def _suggestion(one: Slice) -> Suggestion:
     n, n_rest = len(one.members), len(one.rest)
     text = (
-        f"Add about {n_rest - n} {one.label} photos {one.words} (now {n} of {n + n_rest}): of these "
+        f"Add about {n_rest - n} {one.label} photos {one.words} (now {n} of {one.n_class}): of these "
         f"{one.n_right} of {n} are recognised, of the others {one.n_rest_right} of {n_rest}. Then there are as many of "
         "them as of the others."
     )
-    return Suggestion(one.label, WEAK, one.name, n, n + n_rest, n_rest - n, text, one.members[:N_EXEMPLARS])
+    return Suggestion(one.label, WEAK, one.name, n, one.n_class, n_rest - n, text, one.members[:N_EXEMPLARS])
 
 
 def _slices(label: str, tables: Mapping[str, pd.DataFrame], level: float) -> Iterator[Slice]:
@@ -146,6 +148,7 @@ def _slices(label: str, tables: Mapping[str, pd.DataFrame], level: float) -> Ite
                 name,
                 words,
                 tuple(members.index[np.argsort(members.to_numpy(), kind="stable")]),
+                len(own),
                 int(members.sum()),
                 tuple(rest.index),
                 int(rest.sum()),
@@ -178,13 +181,18 @@ def _sides(values: pd.Series) -> Iterator[tuple[str, float, pd.Series]]:
     if not pd.api.types.is_numeric_dtype(values.dtype):
         sides = [(str(one), np.nan, values == one) for one in sorted(values.unique())]
     else:
-        low, high = np.quantile(values, [_THIRD, 1 - _THIRD])
+        low, high = np.quantile(values, [1 / 3, 2 / 3])
+        # Where the third ends among equal values that would make it too large, it ends before them.
+        is_low, is_high = (
+            third if third.mean() < _MOST else beyond
+            for third, beyond in ((values <= low, values < low), (values >= high, values > high))
+        )
         sides = [
             (side, _between(values, is_in), is_in)
-            for side, is_in in ((LOW, values <= low), (HIGH, values >= high))
-            if not is_in.all()
+            for side, is_in in ((LOW, is_low), (HIGH, is_high))
+            if is_in.any()
         ]
-    yield from (side for side in sides if 0 < side[2].mean() <= _MOST)
+    yield from (side for side in sides if 0 < side[2].mean() < _MOST)
 
 
 def _between(values: pd.Series, is_in: pd.Series) -> float:
@@ -200,7 +208,7 @@ def _words(label: str, trait: str, side: str, threshold: float) -> tuple[str, st
         name, words = _NAMES[trait, side]
         shares = {"share": _percent(threshold), "rest": _percent(1 - threshold)}
         return name, f"in which the {label} {words.format(threshold=threshold, **shares)}"
-    if side in (LOW, HIGH):
+    if not math.isnan(threshold):
         article = "an" if trait[:1].lower() in "aeiou" else "a"
         return (
             f"{side} {trait}",

@@ -146,9 +146,15 @@ class Workbench:
             foreground, (region,) = outlines(sample, decoded, geometry, self._finder, (recipe.confound,))
         except ImageFault:
             return None
-        if recipe.is_discovered:
-            region = self._discovered(sample, recipe, target) & (foreground != FOREGROUND)
-        return foreground, region
+        return foreground, self._discovered(sample, recipe, target) if recipe.is_discovered else region
+
+    def is_turned(self, sample: Sample) -> bool:
+        """Whether the photo's EXIF data say that it is to be turned; False where it cannot be read."""
+        data = self.config.data.model_copy(update={"exif": "apply"})
+        try:
+            return _decoded(sample, self.config.model_copy(update={"data": data})).orientation != 1
+        except ImageFault:
+            return False
 
     def shows(self, batch: Batch, picture: Picture, recipe: Recipe) -> bool:
         """Whether the picture shows the confound."""

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from audit import plugins
-from audit.edits import CROP, crop_without
+from audit.edits import CROP, crop_without, lies_on
 from audit.errors import ConfigError, RunError
 from audit.interventions import Donors, Picture, Variant
 from audit.interventions._fills import FILLS
@@ -151,7 +151,8 @@ def _cropped(
     for sample in subjects:
         size = size_of(sample, bench.config) if sample.foreground.is_annotated else None
         found = bench.picture(sample, recipe, size) if size else None
-        if found is None or not found[1].region.any():
+        outlined = bench.outlines(sample, recipe) if found is not None and found[1].region.any() else None
+        if found is None or outlined is None or lies_on(outlined[0] == FOREGROUND, outlined[1]):
             continue
         whole = found[1]
         crop = crop_without(whole.foreground == FOREGROUND, whole.region)

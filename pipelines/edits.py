@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit import tables as schema
-from audit.edits import CROP, LOST_ONE_IN, RECOLOUR, crop_text, crop_without, recolourings
+from audit.edits import CROP, LOST_ONE_IN, RECOLOUR, can_reach, crop_text, crop_without, lies_on, recolourings
 from audit.interventions import WHOLE_BACKGROUND
 from audit.suggestions import flagged
 from audit.types import FOREGROUND, IGNORE, Sample
@@ -21,7 +21,8 @@ from pipelines.storage import Run
 _UNREAD = "cannot be read any more"
 _UNMARKED = "the object is not annotated, so that no crop is safe"
 _ELSEWHERE = "where it lies is known of the model's input only (model.resize)"
-_ON_OBJECT = "it does not lie beside the object"
+_ON_OBJECT = "it lies on the annotated object, where no crop takes it away"
+_TURNED = "tools show them turned as EXIF says, which data.exif ignores"
 _ACROSS = f"no crop without it holds {1 - 1 / LOST_ONE_IN:.0%} of the object"
 
 
@@ -92,10 +93,15 @@ def _crop(recipe: Recipe, sample: Sample | None, bench: Workbench) -> dict[str, 
     foreground, region = found
     if (foreground == IGNORE).all():
         return _UNMARKED
+    if sample is not None and bench.config.data.exif == "ignore" and bench.is_turned(sample):
+        return _TURNED
+    labelled = foreground == FOREGROUND
     if not region.any():
         is_elsewhere = recipe.is_discovered and bench.config.model.resize != "stretch"
         return _ELSEWHERE if is_elsewhere else _ON_OBJECT
-    crop = crop_without(foreground == FOREGROUND, region)
+    if lies_on(labelled, region):
+        return _ON_OBJECT
+    crop = crop_without(labelled, region & ~labelled)
     if crop is None:
         return _ACROSS
     sides = dict(zip(("x0", "y0", "x1", "y1"), crop.box, strict=True))
@@ -107,6 +113,9 @@ def _recoloured(
 ) -> Sequence[dict[str, Any]]:
     """Rows of one property of a class, and a note on how many there are."""
     assert recipe.bond is not None
+    if not can_reach(recipe.bond):
+        notes.append(f"{recipe.label}, {recipe.confound}: pixels cannot be changed to the others' value.")
+        return []
     photos = {row.sample_id: row for row in _photos(recipe, bench)}
     properties = bench.finished.tables["properties"]
     is_own = (properties["property"] == recipe.confound) & properties["sample_id"].isin(photos)

@@ -168,7 +168,7 @@ def _load_one(
         label,
         settings.own.image(decoded.pixels) if settings.own else geometry.image(decoded.pixels),
         foreground,
-        regions,
+        regions & (foreground != FOREGROUND),
         decoded.facts,
     )
 
@@ -182,6 +182,8 @@ def outlines(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the object and other things lie: uint8 (H, W) and bool (R, H, W), of the geometry's target size.
 
+    Things are told as they are named or detected, also where they lie on the object.
+
     Raises:
         ImageFault: an annotation or a detector fails on this picture.
     """
@@ -193,7 +195,7 @@ def outlines(
             regions[index] = geometry.outline(sample.regions[name]) == FOREGROUND
         elif name in found:
             regions[index] = geometry.mask(found[name])
-    return foreground, regions & (foreground != FOREGROUND)
+    return foreground, regions
 
 
 def _batch(rows: Sequence[_Row], settings: InputSettings) -> Batch:

@@ -15,7 +15,7 @@ from audit.errors import RunError, UnusableError
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
 from audit.pool_reading import Known, Look, with_slice
 from audit.risk import predict_risks
-from audit.suggestions import REPRESENTATIVE, WEAK, WITH
+from audit.suggestions import WEAK
 from audit.types import AuditRun, Sample
 from audit.weak_slices import weak_slices
 from pipelines.config import ConfoundsConfig, RunConfig, validate
@@ -80,7 +80,7 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
     if not wishes:
         raise RunError(
             f"{run.path}: expected findings that ask for photos, found none: no class is flagged for a thing that can "
-            "be told apart, and none is undecided for want of samples"
+            "be told apart, has a weak slice or is undecided for want of samples"
         )
     config = _config(finished, wishes)
     require_its_model(finished, config)
@@ -100,7 +100,7 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         by_path = {sample.sample_id: sample for sample in unlabelled}
         chosen = [by_path[path] for path in found.table["path"]]
         choice = dataclasses.replace(found.choice, n_duplicates=found.choice.n_duplicates + n_own)
-        table = _with_risk(found.table, chosen, finished, (work, crew))
+        table = _with_risk(found, chosen, finished, (work, crew))
         return dataclasses.replace(found, table=table, choice=choice, n_pictures=found.n_pictures + n_own)
 
 
@@ -238,7 +238,7 @@ def choose_from(classes: tuple[str, ...], wishes: tuple[Ask, ...], seen: Seen, n
 def _with_slices(seen: Seen, finished: AuditRun, wishes: Sequence[Ask]) -> Seen:
     """What was looked at, with a trait for each slice that is asked for; see `with_slice`."""
     asked = [ask for ask in wishes if ask.kind == WEAK]
-    if not asked:
+    if not asked or not seen.unlabelled:
         return seen
     limits = validate(finished.manifest["config"], where=f"{finished.name}/manifest.json").verdicts.limits()
     by_key = {(one.label, one.name): one for one in weak_slices(finished.tables, limits)[1]}
@@ -276,12 +276,13 @@ def _table(choice: Choice, pool: Look, samples: Sequence[Sample], classes: Seque
 
 
 def _with_risk(
-    table: pd.DataFrame, samples: Sequence[Sample], finished: AuditRun, workers: tuple[Work, Crew]
+    found: Suggested, samples: Sequence[Sample], finished: AuditRun, workers: tuple[Work, Crew]
 ) -> pd.DataFrame:
     """The list with the risk of each picture; as it is where the run has no estimate, or its worker was lost.
 
     A picture that reads as another class than the model says is at least as probably wrong as it is of that class.
     """
+    table, choice = found.table, found.choice
     if schema.FEATURES.name not in finished.tables or not samples:
         return table
     work, crew = workers
@@ -292,12 +293,12 @@ def _with_risk(
     except WorkersLostError:
         return table
     risks = predict_risks(model, evidence).set_index("sample_id")["risk"]
+    least = [
+        chosen.likely if chosen.ask.trait and predicted not in chosen.ask.wanted else 0.0
+        for chosen, predicted in zip(choice.chosen, table["predicted"], strict=True)
+    ]
     own = risks.reindex(table["path"]).to_numpy(dtype=np.float64)
-    is_other = np.where(
-        table["kind"] == WITH, table["predicted"] == table["asked_for"], table["predicted"] != table["label"]
-    )
-    least = np.where(is_other & (table["kind"] != REPRESENTATIVE), table["likely"], 0.0)
-    return schema.check(table.assign(risk=np.maximum(own, least)), schema.POOL)
+    return schema.check(table.assign(risk=np.minimum(np.maximum(own, least), 1.0)), schema.POOL)
 
 
 def spread_over(wishes: Sequence[Ask], table: pd.DataFrame) -> dict[Ask, int]:

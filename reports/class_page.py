@@ -258,7 +258,9 @@ def _chain(
         things=tuple(_thing(name, name == lead, view, rows, shown) for name in names),
         spreads=tuple(_spread(row, {effect["confound"] for effect in effects}) for row in rows["bonds"]),
         discovered=tuple(_discovered(row, view) for row in rows["discovered"]),
-        slices=tuple(sorted(rows["weak_slices"], key=lambda row: row["q_value"])),
+        slices=tuple(
+            sorted(rows["weak_slices"], key=lambda row: (row["q_value"] != row["q_value"], row["q_value"]))
+        ),
         scale=charts.scale_for(
             row[end] for row in rows["effects"] for end in ("effect", "effect_low", "effect_high")
         )

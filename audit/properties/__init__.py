@@ -42,7 +42,10 @@ class Normalisation(Protocol):
 
 
 class GlobalProperty(Protocol):
-    """A frozen dataclass; `version` changes when its values may."""
+    """A frozen dataclass; `version` changes when its values may.
+
+    One whose normalisation only raises or only lowers its values says so: `one_way` is 1 or -1.
+    """
 
     @property
     def name(self) -> str:

@@ -31,6 +31,7 @@ class JpegBlockiness:
 
     name = "JPEG blockiness"
     version = "steps on the grid 2"
+    one_way = 1
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Blockiness of a uint8 (H, W, 3) image, at least 0; NaN below 24 pixels a side, or without structure."""
@@ -64,10 +65,11 @@ def _blockiness(grey: np.ndarray, where: np.ndarray | None) -> float:
         steps = np.abs(np.diff(grey, axis=axis))
         counts = np.ones(steps.shape, dtype=bool) if where is None else both_count(where, axis)
         sums, numbers = np.where(counts, steps, 0.0).sum(axis=1 - axis), counts.sum(axis=1 - axis)
-        if min(numbers[phase::_BLOCK].sum() for phase in range(_BLOCK)) == 0:
-            return float("nan")
         lines = np.divide(sums, numbers, out=np.zeros(len(sums)), where=numbers > 0)
-        phases = np.array([_median(lines[phase::_BLOCK], numbers[phase::_BLOCK]) for phase in range(_BLOCK)])
+        weights = np.where(lines > _FLAT, numbers, 0)  # bars and plain walls have no structure
+        if min(weights[phase::_BLOCK].sum() for phase in range(_BLOCK)) == 0:
+            return float("nan")
+        phases = np.array([_median(lines[phase::_BLOCK], weights[phase::_BLOCK]) for phase in range(_BLOCK)])
         if not np.median(phases) > _FLAT:
             return float("nan")
         excess.append(phases.max() / np.median(phases) - 1)

@@ -33,6 +33,7 @@ class Sharpness:
 
     name = "sharpness"
     version = "gradient energy lost to a blur 1"
+    one_way = -1
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Sharpness of a uint8 (H, W, 3) image, in [0, 1]; NaN for one without structure."""

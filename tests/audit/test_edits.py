@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from audit.bonds import bonds
-from audit.edits import crop_text, crop_without, recolourings, safe_crop
+from audit.edits import can_reach, crop_text, crop_without, lies_on, recolourings, safe_crop
+from audit.tables import PROPERTIES, frame
 
 
 def masks(*lines: str) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +92,43 @@ def test_a_thing_goes_with_its_margin_where_that_leaves_the_object():
     crop = crop_without(*near)
     assert crop is not None
     assert (crop.y0, crop.y1, crop.held) == (4, 6, 1.0)
+
+
+def test_a_thing_that_lies_on_the_object_cannot_be_cropped_away():
+    labelled, thing = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    labelled[5:] = True
+    thing[0:5, 0:4] = True
+    assert not lies_on(labelled, thing)
+    thing[5, 0:2] = True  # 2 of 22
+    assert not lies_on(labelled, thing)
+    thing[5, 0:4] = True  # 4 of 24
+    assert lies_on(labelled, thing)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "others", "can"),
+    [
+        ("brightness", 0.2, 0.6, True),
+        ("brightness", 0.6, 0.2, True),
+        ("JPEG blockiness", 0.1, 1.5, True),
+        ("JPEG blockiness", 1.5, 0.1, False),  # compression cannot be undone
+        ("sharpness", 0.9, 0.3, True),
+        ("sharpness", 0.3, 0.9, False),  # nor can a blur
+    ],
+)
+def test_what_pixels_cannot_undo_is_not_asked_for(name, own, others, can):
+    measured = [
+        (f"{label}{n}", label, value + 0.01 * n)
+        for label, value in (("a", own), ("b", others))
+        for n in (0, 1)
+    ]
+    predictions = pd.DataFrame(
+        [(i, label, label) for i, label, _ in measured], columns=["sample_id", "label", "predicted"]
+    )
+    rows = [{"sample_id": i, "property": name, "value": value, "category": None} for i, _, value in measured]
+    tables = {"predictions": predictions, "properties": frame(PROPERTIES, rows)}
+    (bond,) = (one for one in bonds(tables, 0.95) if one.label == "a")
+    assert can_reach(bond) is can
 
 
 def test_the_sentence_says_which_part_stays_and_what_of_the_object():

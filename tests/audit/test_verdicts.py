@@ -892,19 +892,21 @@ def test_a_property_that_matters_on_the_object_alone_is_no_confound():
 @pytest.mark.parametrize(
     ("whole", "around", "status"),
     [
-        (0.3, 0.99, Status.SOUND),  # a grey picture hides its object, grey surroundings show it
-        (
-            0.3,
-            0.9,
-            Status.UNDECIDED,
-        ),  # it moves nothing around the object: the object's own, or not seen there
+        (0.3, (0.99, 0.9), Status.SOUND),  # a grey picture hides its object, grey surroundings show it
+        (0.3, (0.9, 0.9), Status.UNDECIDED),  # nothing around the object: the object's own, or not seen there
+        (0.3, (0.901, 0.9), Status.UNDECIDED),  # next to nothing
+        (0.3, (0.9, 0.8), Status.UNDECIDED),  # only the control does something around the object
+        (0.99, (0.3, 0.9), Status.UNDECIDED),  # the surroundings alone move it
     ],
 )
 def test_a_property_that_works_in_opposite_ways_is_not_what_decides(whole, around, status):
-    """The controls stay at 0.9, so the effect is +60 points in the whole picture, and -9 or 0 around the object."""
+    """Pictures are at 0.9 as they are; `around` is what surroundings are changed to, and their control."""
     ways = (
-        dataclasses.replace(WHOLE_TINT, after=whole, wobble=0.01),
-        dataclasses.replace(TINT, after=around, wobble=0.01),
+        dataclasses.replace(WHOLE_TINT, after=whole, wobble=0.001),
+        dataclasses.replace(TINT, after=around[0], control=around[1], wobble=0.001),
     )
     tables = tables_of(Group("t-shirt"), SHOES) | {"interventions": interventions_of(*ways)}
-    assert shirt_of(with_property(tables, 0.2, 0.0)).status is status
+    verdict = shirt_of(with_property(tables, 0.2, 0.0))
+    assert verdict.status is status
+    is_told = any("how the object looks does that, not the property" in reason for reason in verdict.reasons)
+    assert is_told == (status is Status.SOUND)

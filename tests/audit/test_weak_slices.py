@@ -82,6 +82,48 @@ def test_too_few_samples_are_no_slice():
     assert "kite" not in set(rows["label"])
 
 
+def test_half_a_class_is_no_slice_and_nothing_is_asked_for_it():
+    _, weak = weak_slices(sized(0, n_small=20, n_large=20, n_right_large=20), limits(0.1))
+    assert {(one.name, len(one.members)) for one in weak} == {
+        ("a small object", 14)
+    }  # the third, not the half
+    tables = with_property(sized(0, 20, 20, 20), "file type", lambda i: "png" if int(i[-3:]) < 20 else "jpeg")
+    rows, _ = weak_slices({**tables, "placements": tables["placements"].iloc[:0]}, limits(0.1))
+    assert "kite" not in set(rows["label"])
+
+
+def test_a_third_that_ends_among_equal_values_ends_before_them():
+    tables = with_property(
+        tables_of(kite=(0, 100), cup=(0, 30)), "image size", lambda i: 300.0 if int(i[-3:]) < 25 else 1000.0
+    )
+    predictions = tables["predictions"]
+    is_wrong = (predictions["label"] == "kite") & (predictions.index < 25)
+    (one,) = weak_slices({**tables, "predictions": predictions.assign(correct=~is_wrong)}, limits(0.1))[1]
+    assert (one.name, len(one.members), one.n_right, one.threshold) == ("low image size", 25, 0, 650.0)
+
+
+@pytest.mark.parametrize("n", [30, 31, 32, 40])
+def test_turned_around_the_lowest_third_is_the_highest(n):
+    tables = tables_of(kite=(0, n), cup=(0, 30))
+    sizes = []
+    for sign in (1.0, -1.0):
+        rows, _ = weak_slices(
+            with_property(tables, "contrast", lambda i, sign=sign: sign * int(i[-3:])), limits(0.1)
+        )
+        sizes.append(rows[rows["label"] == "kite"].set_index("side")["n"].to_dict())
+    assert sizes[0]["low"] == sizes[1]["high"] == sizes[0]["high"]
+
+
+def test_a_category_may_be_named_like_a_side():
+    tables = with_property(
+        tables_of(kite=(0, 40), cup=(0, 30)), "camera", lambda i: "low" if int(i[-3:]) < 15 else "good"
+    )
+    predictions = tables["predictions"]
+    is_wrong = (predictions["label"] == "kite") & (predictions.index < 15)
+    (one,) = weak_slices({**tables, "predictions": predictions.assign(correct=~is_wrong)}, limits(0.1))[1]
+    assert (one.name, one.words) == ("camera low", "whose camera is low")
+
+
 def test_what_most_samples_are_like_is_no_slice():
     # All rows, columns and shapes are alike, and no kite is cut off: nothing but size can be cut by.
     rows, _ = weak_slices(sized(5), limits(0.1))

@@ -81,6 +81,16 @@ def test_the_report_shows_it(run):
     assert "Recognised less often" in of_class.read_text()
 
 
+def test_a_pool_without_a_readable_picture_is_one_sentence(run, tmp_path, capsys):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "broken.jpg").write_bytes(b"no picture")
+    assert (
+        main(["suggest", str(run), "--pool", str(tmp_path / "pool"), "--out", str(tmp_path / "list.csv")])
+        == 3
+    )
+    assert "none of 1 pictures could be read" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_pool_gives_small_ones(run, tmp_path):
     rng = np.random.default_rng(1)
     for name, colour, sides in (
