@@ -11,7 +11,7 @@ import pandas as pd
 from audit.bonds import bonds
 from audit.interventions import WHOLE_BACKGROUND
 from audit.types import ClassVerdict, Status, Suggestion, VerdictLimits
-from audit.verdicts import points, presence
+from audit.verdicts import looked_at, points, presence
 
 WITHOUT, WITH = "add without confound", "add with confound"
 REPRESENTATIVE = "add representative"
@@ -54,6 +54,7 @@ class _Finding:
             background the next by name.
         recipient_counts: samples of the first of them with the confound, and all of them.
         without_words, with_words: what photos of either kind are like, behind the word "photos".
+        n_all: samples of the class, also those that were not looked through for the confound.
     """
 
     label: str
@@ -65,6 +66,7 @@ class _Finding:
     recipient_counts: tuple[int, int]
     without_words: str
     with_words: str
+    n_all: int
 
     @property
     def thing(self) -> str:
@@ -241,11 +243,15 @@ def _finding(
     Classes that are bound to the same confound themselves are asked to show more of it only if there is no
     other; a background binds its own class alone.
     """
-    predictions = tables["predictions"]
     shown = _shown(label, confound, tables)
     if shown is None:
         return None
     shows, without_words, with_words = shown
+    n_all = int((tables["predictions"]["label"] == label).sum())
+    looked = looked_at(tables)
+    # What was discovered was searched for in some photos of each class; of the others nothing is known.
+    is_known = looked[confound] if confound in looked.columns else shows.notna()
+    predictions, shows = tables["predictions"][is_known], shows[is_known]
     is_class = predictions["label"] == label
     if is_class.all() or not is_class.any():
         return None
@@ -271,6 +277,7 @@ def _finding(
         recipient_counts=(int(first["sum"]), int(first["size"])),
         without_words=without_words,
         with_words=with_words,
+        n_all=n_all,
     )
 
 
@@ -381,6 +388,11 @@ def _text(finding: _Finding, group: Sequence[_Finding], targets: Sequence[float]
         f"For {points(target)} points: {_pair_text(_joint_additions(group, target).of(finding))}."
         for target in further
     ]
+    if counts.n_class < finding.n_all:
+        sentences.append(
+            f"The counts are of the {counts.n_class} of {finding.n_all} {finding.label} photos that were searched for "
+            "it; a search may miss some, so they are the least."
+        )
     if finding.confound == WHOLE_BACKGROUND:
         sentences.append("This counts as though no such photo were there; where some are, fewer will do.")
     return " ".join(sentences)

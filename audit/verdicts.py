@@ -17,6 +17,7 @@ from audit import statistics
 from audit._evidence import Evidence
 from audit._evidence import evidence as evidence_of
 from audit._findings import Finding, all_findings
+from audit._findings import looked_at as looked_at
 from audit._findings import presence as presence
 from audit._open_questions import blocking, n_for_confound, open_texts
 from audit._verdict_texts import (

@@ -101,3 +101,7 @@ def _interrupted(word: str, code: int) -> int:
 
 def _terminate(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

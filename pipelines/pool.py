@@ -12,10 +12,11 @@ import pandas as pd
 from audit import tables as schema
 from audit.bonds import bonds
 from audit.errors import RunError, UnusableError
+from audit.interventions import WHOLE_BACKGROUND
 from audit.pool import Ask, Choice, asks, choose, copies, reason_text
 from audit.pool_reading import Known, Look, with_slice
 from audit.risk import predict_risks
-from audit.suggestions import WEAK
+from audit.suggestions import WEAK, WITHOUT
 from audit.types import AuditRun, Sample
 from audit.weak_slices import weak_slices
 from pipelines.config import ConfoundsConfig, RunConfig, validate
@@ -53,6 +54,7 @@ class Suggested:
         wishes: what the run asks for.
         n_pictures: pictures of the pool that could be read.
         n_unreadable: pictures that could not; the run's folder `pool` has the reasons.
+        on_backgrounds: classes of which photos on other backgrounds are asked for, which no pool can be searched for.
     """
 
     table: pd.DataFrame
@@ -60,6 +62,7 @@ class Suggested:
     wishes: tuple[Ask, ...]
     n_pictures: int
     n_unreadable: int
+    on_backgrounds: tuple[str, ...] = ()
 
 
 def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Suggested:
@@ -101,7 +104,14 @@ def suggest_from_pool(run: Run, pool: Path, n: int, *, progress: Progress) -> Su
         chosen = [by_path[path] for path in found.table["path"]]
         choice = dataclasses.replace(found.choice, n_duplicates=found.choice.n_duplicates + n_own)
         table = _with_risk(found, chosen, finished, (work, crew))
-        return dataclasses.replace(found, table=table, choice=choice, n_pictures=found.n_pictures + n_own)
+        asked = (s.label for s in finished.suggestions if (s.kind, s.confound) == (WITHOUT, WHOLE_BACKGROUND))
+        return dataclasses.replace(
+            found,
+            table=table,
+            choice=choice,
+            n_pictures=found.n_pictures + n_own,
+            on_backgrounds=tuple(dict.fromkeys(asked)),
+        )
 
 
 def _unlabelled(pool: Path, config: RunConfig, known: Collection[str]) -> tuple[list[Sample], int]:

@@ -74,6 +74,7 @@ def notes(found: Suggested) -> tuple[str, ...]:
     for ask, n in spread_over(found.wishes, found.table).items():
         fits = found.choice.n_found[ask]
         short = f", fewer than the {ask.n} that are suggested" if fits < ask.n else ""
+        short += ", and a larger --n would list some" if fits and not n else ""
         said.append(
             f"{group_name(ask.kind, ask.confound, ask.label)}: {n} on the list; {fits} of {found.n_pictures} "
             f"pictures of the pool fit{short}."
@@ -92,6 +93,10 @@ def notes(found: Suggested) -> tuple[str, ...]:
             f"{why} in the pool; the model's features tell {trait if trait in sliced else 'it'} with an AUROC of "
             f"{numbers.plain(auroc)}."
         )
+    said += [
+        f"{label} photos on other backgrounds are asked for too; nothing tells them in a pool."
+        for label in found.on_backgrounds
+    ]
     if found.choice.n_duplicates:
         said.append(
             f"{found.choice.n_duplicates} pictures are copies of labelled or other ones and were left out."

@@ -126,6 +126,18 @@ def test_a_target_out_of_range_is_refused():
         least_additions(Counts(10, 10, 10, 0), 0.0)
 
 
+def test_photos_that_were_not_searched_for_a_thing_count_on_neither_side():
+    # 10 of 10 and 0 of 10 were searched, as below; of ten more of either class nothing is known.
+    tables = tables_of(shirt=(10, 20), shoes=(0, 20))
+    searched = tables["confounds"]["sample_id"].str[-3:].astype(int) < 10
+    without, with_ = suggest(
+        [verdict("shirt")], {**tables, "confounds": tables["confounds"][searched]}, limits(0.5)
+    )
+    assert (without.n_now, without.n_class, without.n_to_add) == (0, 10, 3)
+    assert (with_.n_now, with_.n_class, with_.n_to_add) == (0, 10, 4)
+    assert "The counts are of the 10 of 20 shirt photos that were searched for it" in without.text
+
+
 def test_both_sides_of_a_confound_get_a_suggestion_with_counts_and_exemplars():
     tables = tables_of(shirt=(10, 10), shoes=(0, 10))
     without, with_ = suggest([verdict("shirt")], tables, limits(0.5))
