@@ -67,7 +67,9 @@ def _crops(
 ) -> Sequence[dict[str, Any]]:
     """Rows of one thing of a class, and a note on how many there are and why there are no more."""
     confounds = bench.finished.tables["confounds"]
-    shown = set(confounds.loc[confounds["present"] & (confounds["confound"] == recipe.confound), "sample_id"])
+    searched = confounds[confounds["confound"] == recipe.confound]
+    shown = set(searched.loc[searched["present"], "sample_id"])
+    n_unknown = len({row.sample_id for row in _photos(recipe, bench)} - set(searched["sample_id"]))
     rows: list[dict[str, Any]] = []
     reasons: Counter[str] = Counter()
     for row in _photos(recipe, bench):
@@ -78,6 +80,7 @@ def _crops(
             else:
                 rows.append(_row(recipe, row, samples, made))
     why = "".join(f" Of {n} {reason}." for reason, n in reasons.most_common())
+    why += f" {n_unknown} more of the class were not searched for it." if n_unknown else ""
     notes.append(
         f"{recipe.label}, {recipe.confound}: {len(rows)} of {len(rows) + reasons.total()} photos that show it can be "
         f"cropped.{why}"
