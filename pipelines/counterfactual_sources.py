@@ -19,6 +19,7 @@ from pipelines.discovered_regions import stored_regions
 from pipelines.geometry import Geometry
 from pipelines.images import DecodedImage, ImageFault, decode
 from pipelines.inputs import load, outlines, settings_from
+from pipelines.quiet import load_tensorflow
 from pipelines.regions import RegionFinder, detectors
 from pipelines.shards import read
 from pipelines.storage import Run, digest, storing
@@ -179,6 +180,8 @@ class Workbench:
 
 def region_finder(run: Run, config: RunConfig) -> RegionFinder:
     """Finds regions as the run does, with its cache."""
+    if any(one == "faces" or one.endswith(".keras") for one in config.confounds.use):
+        load_tensorflow()  # these detectors are networks
     cache = config.run.cache or run.path / "cache"
     with storing(cache):
         cache.mkdir(parents=True, exist_ok=True)
