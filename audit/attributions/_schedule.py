@@ -181,9 +181,8 @@ def finish(work: Work, *, batch_size: int, callers: int) -> list[Any]:
         schedule.run()
     else:
         with ThreadPoolExecutor(callers) as pool:
-            threads = [pool.submit(schedule.run) for _ in range(callers)]
             try:
-                for thread in threads:
+                for thread in [pool.submit(schedule.run) for _ in range(callers)]:
                     thread.result()
             except BaseException:
                 schedule.stop()  # an interrupt ends the waiting, and the pool would wait for every walk

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -109,3 +110,26 @@ def test_an_interrupt_ends_the_calls_that_are_not_under_way():
         finish(work, batch_size=2, callers=2)
     # Of a thousand calls; a busy machine may bring the interrupt to the waiting thread a little late.
     assert len(calls) < 500
+
+
+def test_an_interrupt_while_callers_are_started_ends_them_too(monkeypatch):
+    calls, submit = [], ThreadPoolExecutor.submit
+
+    def slowly(pool, run):
+        started = submit(pool, run)
+        time.sleep(0.2)  # as on a busy machine: the first caller is at work before the second is started
+        return started
+
+    def evaluate(numbers, rows):
+        calls.append(numbers)
+        if len(calls) == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.005)
+        return rows
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        finish(Work(2000, lambda number: countdown(1), evaluate, value_bytes=1), batch_size=2, callers=2)
+    time.sleep(0.3)
+    # A caller that went on would have made some sixty calls by now.
+    assert len(calls) < 30

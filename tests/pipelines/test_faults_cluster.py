@@ -48,5 +48,8 @@ def test_a_host_that_falls_silent_costs_its_shard_only(cluster):
     tables = Run(out).merge_shards()
     assert list(tables["predictions"]["sample_id"]) == ["a", "silent", "b", "c", "d", "e"]
     assert len(tables["quarantine"]) == 0
-    # Each shard was scored once: what the lost host had finished was not done again.
-    assert sorted((out / "log").read_text().split()) == ["0", "1", "2", "3", "4"]
+    # What the lost host had finished was not done again. Its own shard may be: a host that a busy machine keeps from
+    # answering for so long counts as lost too.
+    scored = sorted((out / "log").read_text().split())
+    assert "1" in scored
+    assert [one for one in scored if one != "1"] == ["0", "2", "3", "4"]
