@@ -117,7 +117,7 @@ def contradiction_text(effect: Effect) -> str:
     """Why a property that moves the decision one way and the other is not what decides."""
     sizes = dict(effect.by_fill)
     around = sizes.pop(SURROUNDINGS)
-    whole = next(iter(sizes.values()), around)
+    (whole,) = sizes.values()
     return (
         f"The {effect.confound} ({effect.kind}) moves the {effect.label} probability by {points(whole.mean)} points "
         f"beyond the control in the whole picture, by {points(around.mean)} around the object: how the object looks "

@@ -169,7 +169,7 @@ def _part(crop: Crop) -> str:
 
 def can_reach(bond: Bond) -> bool:
     """Whether pixels can be changed from the class's own value to that of the others."""
-    way = getattr(global_properties()[bond.confound], "one_way", 0)
+    way = global_properties()[bond.confound].one_way
     return bond.is_changeable and way * (bond.others - bond.own) >= 0
 
 

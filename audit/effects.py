@@ -119,13 +119,12 @@ class Effect:
         sizes, own = dict(self.by_fill), dict(self.own_by_fill)
         if self.scope is not Scope.PROPERTY or SURROUNDINGS not in sizes:
             return False
-        opposite = [
-            name
-            for name, size in sizes.items()
-            if size.high < 0 and size.mean <= -limits.delta and own[name].high < 0
-        ]
         is_one_way = any(size.low > 0 for size in sizes.values())
-        return is_one_way and bool(opposite) and sizes[SURROUNDINGS].high < limits.minimum_change
+        is_opposite = any(
+            size.high < 0 and size.mean <= -limits.delta and own[name].high < 0
+            for name, size in sizes.items()
+        )
+        return is_one_way and is_opposite and sizes[SURROUNDINGS].high < limits.minimum_change
 
     @property
     def sensitivity(self) -> float:

@@ -272,15 +272,16 @@ def _fitting(ask: Ask, known: Known, pool: Look) -> Fitting:
     shows = (
         told_presence(known.look.features, view, pool.features) if is_told else pool.without[ask.trait].shows
     )
+    is_seen = _is_seen(ask, pool)
     names, chances = read_classes(ask.trait, known, pool)
     columns = [place for place, name in enumerate(names) if name in ask.wanted]
     if not columns:
-        return Fitting(np.zeros(n), np.ones(n), np.full(n, ask.label, dtype=object), shows, not is_told)
+        return Fitting(np.zeros(n), np.ones(n), np.full(n, ask.label, dtype=object), shows, is_seen)
     is_side = shows == (0.0 if ask.kind == WITHOUT else 1.0)
     best = np.array(names, dtype=object)[columns][chances[:, columns].argmax(axis=1)]
     likely = np.where(is_side, chances[:, columns].sum(axis=1), 0.0)
     use = moved(ask.trait, ask.label, known, pool) if ask.kind == WITH and not is_told else np.ones(n)
-    return Fitting(likely, use, best, shows, _is_seen(ask, pool))
+    return Fitting(likely, use, best, shows, is_seen)
 
 
 def _same_side(ask: Ask, known: Known) -> np.ndarray:

@@ -250,7 +250,7 @@ def _finding(
     n_all = int((tables["predictions"]["label"] == label).sum())
     looked = looked_at(tables)
     # What was discovered was searched for in some photos of each class; of the others nothing is known.
-    is_known = looked[confound] if confound in looked.columns else shows.notna()
+    is_known = looked[confound] if confound in looked.columns else pd.Series(True, shows.index)
     predictions, shows = tables["predictions"][is_known], shows[is_known]
     is_class = predictions["label"] == label
     if is_class.all() or not is_class.any():

@@ -42,10 +42,7 @@ class Normalisation(Protocol):
 
 
 class GlobalProperty(Protocol):
-    """A frozen dataclass; `version` changes when its values may.
-
-    One whose normalisation only raises or only lowers its values says so: `one_way` is 1 or -1.
-    """
+    """A frozen dataclass; `version` changes when its values may."""
 
     @property
     def name(self) -> str:
@@ -55,6 +52,11 @@ class GlobalProperty(Protocol):
     @property
     def version(self) -> str:
         """Changes with the values."""
+        ...
+
+    @property
+    def one_way(self) -> int:
+        """1 where the normalisation only raises values, -1 where it only lowers them, else 0."""
         ...
 
     @property

@@ -20,6 +20,7 @@ class AspectRatio:
 
     name = "aspect ratio"
     version = "width over height 1"
+    one_way = 0
     normalise = None
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:

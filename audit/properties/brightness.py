@@ -15,6 +15,7 @@ class Brightness:
 
     name = "brightness"
     version = "mean luma 1"
+    one_way = 0
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Mean luma of a uint8 (H, W, 3) image, in [0, 1]."""

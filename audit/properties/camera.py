@@ -18,6 +18,7 @@ class Camera:
 
     name = "camera"
     version = "exif 1"
+    one_way = 0
     normalise = None
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> str:

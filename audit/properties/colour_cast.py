@@ -19,6 +19,7 @@ class ColourCast:
 
     name = "colour cast"
     version = "red minus blue 1"
+    one_way = 0
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Mean red minus mean blue of a uint8 (H, W, 3) image, in [-1, 1]."""

@@ -18,6 +18,7 @@ class Contrast:
 
     name = "contrast"
     version = "deviation of luma 1"
+    one_way = 0
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Standard deviation of the luma of a uint8 (H, W, 3) image, in [0, 0.5]."""

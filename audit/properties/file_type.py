@@ -18,6 +18,7 @@ class FileType:
 
     name = "file type"
     version = "decoder's name 1"
+    one_way = 0
     normalise = None
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> str:

@@ -19,6 +19,7 @@ class ImageSize:
 
     name = "image size"
     version = "side of the square 1"
+    one_way = 0
     normalise = None
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:

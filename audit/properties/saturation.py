@@ -21,6 +21,7 @@ class Saturation:
 
     name = "saturation"
     version = "mean chroma 1"
+    one_way = 0
 
     def measure(self, image: np.ndarray, facts: ImageFacts, where: np.ndarray | None = None) -> float:
         """Mean chroma of a uint8 (H, W, 3) image, in [0, 1]; 0 for a grey one."""

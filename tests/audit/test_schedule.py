@@ -94,20 +94,23 @@ def test_a_failing_call_ends_the_others_and_is_raised():
         finish(work, batch_size=2, callers=2)
 
 
-def test_an_interrupt_ends_the_calls_that_are_not_under_way():
-    calls = []
+def interrupting(calls, at):
+    """Computes rows, and interrupts the main thread at the call of that number."""
 
     def evaluate(numbers, rows):
         calls.append(numbers)
-        if len(calls) == 3:
+        if len(calls) == at:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.005)
         return rows
 
-    work = Work(2000, lambda number: countdown(1), evaluate, value_bytes=1)
+    return Work(2000, lambda number: countdown(1), evaluate, value_bytes=1)
 
+
+def test_an_interrupt_ends_the_calls_that_are_not_under_way():
+    calls = []
     with pytest.raises(KeyboardInterrupt):
-        finish(work, batch_size=2, callers=2)
+        finish(interrupting(calls, at=3), batch_size=2, callers=2)
     # Of a thousand calls; a busy machine may bring the interrupt to the waiting thread a little late.
     assert len(calls) < 500
 
@@ -120,16 +123,9 @@ def test_an_interrupt_while_callers_are_started_ends_them_too(monkeypatch):
         time.sleep(0.2)  # as on a busy machine: the first caller is at work before the second is started
         return started
 
-    def evaluate(numbers, rows):
-        calls.append(numbers)
-        if len(calls) == 1:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.005)
-        return rows
-
     monkeypatch.setattr(ThreadPoolExecutor, "submit", slowly)
     with pytest.raises(KeyboardInterrupt):
-        finish(Work(2000, lambda number: countdown(1), evaluate, value_bytes=1), batch_size=2, callers=2)
+        finish(interrupting(calls, at=1), batch_size=2, callers=2)
     time.sleep(0.3)
     # A caller that went on would have made some sixty calls by now.
     assert len(calls) < 30

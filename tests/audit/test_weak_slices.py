@@ -50,6 +50,7 @@ def test_small_objects_that_are_missed_are_a_weak_slice_with_counts_by_hand():
     kites = rows[rows["label"] == "kite"]
     assert set(kites["side"]) == {"low", "high"}
     assert kites.set_index("side")["q_value"]["low"] == pytest.approx(2 * p)
+    assert kites.set_index("side").loc["low", ["accuracy", "accuracy_rest"]].tolist() == [0.25, 1.0]
     assert rows.loc[rows["label"] == "cup", "q_value"].isna().all()
 
 
